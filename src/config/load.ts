@@ -1,0 +1,143 @@
+import { readFile } from "node:fs/promises";
+import { extname } from "node:path";
+import { UsageError } from "../errors.ts";
+import { type PartialSettings, type Settings, settingsSchema } from "./settings.ts";
+
+export interface LoadOptions {
+  /** A configuration file: .json, .yaml, .yml or .toml. */
+  readonly file?: string | undefined;
+  readonly env?: NodeJS.ProcessEnv;
+  /** What flags say; the strongest. */
+  readonly flags?: PartialSettings;
+}
+
+/**
+ * The settings in force: flag before environment before file before default.
+ * @throws UsageError BAD_CONFIG naming the key, with the nearest known name where it is unknown.
+ */
+export async function loadSettings(options: LoadOptions = {}): Promise<Settings> {
+  const layers: { from: string; values: Record<string, unknown> }[] = [];
+  if (options.file !== undefined) layers.push({ from: options.file, values: await readConfigFile(options.file) });
+  layers.push({ from: "the environment", values: settingsFromEnv(options.env ?? process.env) });
+  layers.push({ from: "the command line", values: withoutUndefined(options.flags ?? {}) });
+  // Each layer is checked by itself, so that an error names where the value stands.
+  for (const layer of layers) check(layer.values, layer.from);
+  return check(Object.assign({}, ...layers.map((l) => l.values)) as Record<string, unknown>, "the configuration");
+}
+
+function check(values: Record<string, unknown>, from: string): Settings {
+  const result = settingsSchema.safeParse(values);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0] as (typeof result.error.issues)[number];
+  if (issue.code === "unrecognized_keys") {
+    const key = issue.keys[0] as string;
+    const path = [...issue.path, key].join(".");
+    const near = nearest(key, Object.keys(settingsSchema.shape));
+    throw new UsageError("BAD_CONFIG", {
+      what: `${from}: unknown key ${path}`,
+      why: near ? `did you mean ${near}?` : "no setting has a name like it",
+      next: "see docs/configuration.md for the settings; keys that begin with _ are comments",
+    });
+  }
+  const path = issue.path.join(".");
+  throw new UsageError("BAD_CONFIG", {
+    what: `${from}: ${path} can't be used`,
+    why: issue.message,
+    next: `correct ${path}; meso-forge-mirror init-config writes a file that is right`,
+  });
+}
+
+/** A configuration file's content, by its extension. Comments (keys that begin with _) and $schema are left out. */
+async function readConfigFile(file: string): Promise<Record<string, unknown>> {
+  const bad = (why: string, cause?: unknown) =>
+    new UsageError("BAD_CONFIG", {
+      what: `${file}: can't be used as configuration`,
+      why,
+      next: "correct it, or write a new one with meso-forge-mirror init-config",
+      cause,
+    });
+  const text = await readFile(file, "utf8").catch((e: Error) => {
+    throw bad(e.message, e);
+  });
+  let value: unknown;
+  try {
+    switch (extname(file).toLowerCase()) {
+      case ".json":
+        value = JSON.parse(text);
+        break;
+      case ".yaml":
+      case ".yml":
+        value = (await import("yaml")).parse(text, { maxAliasCount: 100 });
+        break;
+      case ".toml":
+        value = (await import("smol-toml")).parse(text);
+        break;
+      default:
+        throw bad("its name ends in none of .json, .yaml, .yml and .toml");
+    }
+  } catch (e) {
+    throw e instanceof UsageError ? e : bad((e as Error).message.split("\n")[0] as string, e);
+  }
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value)) throw bad("it holds no table of settings");
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !key.startsWith("_") && key !== "$schema"));
+}
+
+const ENV_NAMES: readonly (readonly [keyof Settings, readonly string[]])[] = [
+  ["github_token", ["GITHUB_TOKEN"]],
+  ["azure_devops_token", ["AZURE_DEVOPS_TOKEN"]],
+  ["github_api_url", ["GITHUB_API_URL"]],
+  ["azure_devops_url", ["AZURE_DEVOPS_URL"]],
+  ["s3_region", ["AWS_REGION", "AWS_DEFAULT_REGION"]],
+  ["s3_endpoint", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]],
+];
+
+/** Settings of the environment: the services' own names, and MESO_FORGE_<SETTING> for every setting, which is stronger. */
+export function settingsFromEnv(env: NodeJS.ProcessEnv): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  for (const [key, names] of ENV_NAMES) {
+    const set = names.map((n) => env[n]).find((v) => v !== undefined && v !== "");
+    if (set !== undefined) values[key] = set;
+  }
+  for (const key of Object.keys(settingsSchema.shape) as (keyof Settings)[]) {
+    const text = env[`MESO_FORGE_${key.toUpperCase()}`];
+    if (text === undefined || text === "") continue;
+    const number = Number(text);
+    values[key] =
+      typeof settingsSchema.shape[key].parse(undefined) === "number" && !Number.isNaN(number) ? number : text;
+  }
+  return values;
+}
+
+function withoutUndefined(values: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined));
+}
+
+/** The known name within a few letters of `name`, or undefined. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  for (const k of known) {
+    const d = distance(name.toLowerCase().replace(/-/g, "_"), k);
+    if (d < bestDistance) [best, bestDistance] = [k, d];
+  }
+  return best;
+}
+
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(
+        Math.min(
+          (row[j] as number) + 1,
+          (next[j - 1] as number) + 1,
+          (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1),
+        ),
+      );
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

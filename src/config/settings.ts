@@ -1,0 +1,78 @@
+import { z } from "zod";
+
+/**
+ * Every setting, with its default. The names and defaults of the first nine are those of the Rust tool of the same
+ * name, so that its files keep working.
+ */
+export const settingsSchema = z
+  .strictObject({
+    max_concurrent_downloads: z.int().min(1).max(1000).default(5).describe("Transfers that run at the same time."),
+    retry_attempts: z
+      .int()
+      .min(0)
+      .max(100)
+      .default(3)
+      .describe("Repetitions after a failure that may pass; never for 404 or 401."),
+    timeout_seconds: z
+      .number()
+      .positive()
+      .max(86_400)
+      .default(300)
+      .describe("Seconds one try of a request may take; a broken transfer goes on where it stopped."),
+    s3_region: z.string().nullable().default(null).describe("Region of S3 targets."),
+    s3_endpoint: z.url().nullable().default(null).describe("Address of an S3 server that is not AWS, such as MinIO."),
+    github_token: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe("Token for GitHub; sent to GitHub's hosts alone."),
+    azure_devops_token: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe("Token for Azure DevOps; sent to its host alone."),
+    github_api_url: z
+      .url()
+      .default("https://api.github.com")
+      .describe("GitHub's API, or that of a GitHub Enterprise host."),
+    azure_devops_url: z
+      .url()
+      .default("https://dev.azure.com")
+      .describe("Azure DevOps Services, or a server of your own."),
+    zstd_level: z
+      .int()
+      .min(1)
+      .max(19)
+      .default(9)
+      .describe("Compression of repodata.json.zst: 1 is fastest, 19 smallest."),
+  })
+  .describe("Settings of meso-forge-mirror.");
+
+/** All settings, complete and checked. */
+export type Settings = z.infer<typeof settingsSchema>;
+
+/** Some settings, as a file, the environment or flags give them. */
+export type PartialSettings = { readonly [K in keyof Settings]?: Settings[K] | undefined };
+
+/** The settings that hold secrets: never written, printed or logged. */
+export const SECRET_SETTINGS = ["github_token", "azure_devops_token"] as const satisfies readonly (keyof Settings)[];
+
+/** Where the JSON Schema of the configuration file is published. */
+export const SCHEMA_URL = "https://unpkg.com/meso-forge-mirror/schema/config.schema.json";
+
+/** The JSON Schema of a configuration file (draft 2020-12). */
+export function configJsonSchema(): Record<string, unknown> {
+  const { $schema, ...schema } = z.toJSONSchema(settingsSchema, { io: "input" }) as Record<string, unknown> & {
+    properties: Record<string, unknown>;
+  };
+  return {
+    $schema,
+    $id: SCHEMA_URL,
+    title: "meso-forge-mirror configuration",
+    ...schema,
+    properties: { $schema: { type: "string" }, ...(schema["properties"] as Record<string, unknown>) },
+    patternProperties: { "^_": { description: "Keys that begin with an underscore are comments." } },
+  };
+}

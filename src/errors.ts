@@ -1,0 +1,150 @@
+/** The three parts that every failure tells a person. Secrets are removed before they get here. */
+export interface Told {
+  /** What failed: the package, URL or setting. */
+  readonly what: string;
+  /** The cause, with the other side's own words where there are any. */
+  readonly why: string;
+  /** What to do next. */
+  readonly next: string;
+  readonly cause?: unknown;
+}
+
+export type UsageCode = "BAD_FLAG" | "BAD_CONFIG" | "NO_TARGET" | "NO_SOURCE" | "BAD_SOURCE" | "BAD_TARGET" | "NOT_YET";
+export type SourceCode = "NOT_FOUND" | "UNREADABLE" | "BAD_INDEX";
+export type TransferCode =
+  | "UNREACHABLE"
+  | "REFUSED"
+  | "NOT_FOUND"
+  | "SERVER_ERROR"
+  | "TIMEOUT"
+  | "CUT"
+  | "SIZE_MISMATCH"
+  | "HASH_MISMATCH"
+  | "BAD_REDIRECT"
+  | "WAIT_TOO_LONG";
+export type PackageCode =
+  | "BAD_NAME"
+  | "NOT_A_PACKAGE"
+  | "DAMAGED"
+  | "TOO_LARGE"
+  | "BAD_MEMBER"
+  | "BAD_METADATA"
+  | "NAME_MISMATCH"
+  | "NEEDS_V3"
+  | "CONFLICT";
+export type TargetCode = "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
+
+/** Base of every error this library throws on purpose. `exitCode` is what the command line ends with. */
+export abstract class MirrorError extends Error implements Told {
+  abstract readonly family: "usage" | "source" | "transfer" | "package" | "target" | "interrupted";
+  readonly code: string;
+  readonly what: string;
+  readonly why: string;
+  readonly next: string;
+  readonly exitCode: number;
+
+  constructor(code: string, told: Told, exitCode: number) {
+    super(`${told.what}\n  ${told.why}\n  ${told.next}`, told.cause === undefined ? undefined : { cause: told.cause });
+    this.name = new.target.name;
+    this.code = code;
+    this.what = told.what;
+    this.why = told.why;
+    this.next = told.next;
+    this.exitCode = exitCode;
+  }
+}
+
+/** Wrong flags or configuration: nothing was tried. Exit code 2. */
+export class UsageError extends MirrorError {
+  readonly family = "usage";
+  declare readonly code: UsageCode;
+  constructor(code: UsageCode, told: Told) {
+    super(code, told, 2);
+  }
+}
+
+/** A source that can't be enumerated. Exit code 3. */
+export class SourceError extends MirrorError {
+  readonly family = "source";
+  declare readonly code: SourceCode;
+  constructor(code: SourceCode, told: Told) {
+    super(code, told, 3);
+  }
+}
+
+/** Bytes that did not arrive. Exit code 3 where the other side is unreachable or refuses us, else 1. */
+export class TransferError extends MirrorError {
+  readonly family = "transfer";
+  declare readonly code: TransferCode;
+  /** Whether the same request may succeed a moment later. */
+  readonly mayPass: boolean;
+  /** Milliseconds the server asked us to wait, when it did. */
+  readonly retryAfterMs: number | undefined;
+  constructor(code: TransferCode, told: Told, retry: { mayPass: boolean; retryAfterMs?: number | undefined }) {
+    super(code, told, code === "UNREACHABLE" || code === "REFUSED" ? 3 : 1);
+    this.mayPass = retry.mayPass;
+    this.retryAfterMs = retry.retryAfterMs;
+  }
+}
+
+/** A package that is refused. Exit code 1. */
+export class PackageError extends MirrorError {
+  readonly family = "package";
+  declare readonly code: PackageCode;
+  constructor(code: PackageCode, told: Told) {
+    super(code, told, 1);
+  }
+}
+
+/** The target can't be read or written. Exit code 3; 4 when other writers kept winning. */
+export class TargetError extends MirrorError {
+  readonly family = "target";
+  declare readonly code: TargetCode;
+  constructor(code: TargetCode, told: Told) {
+    super(code, told, code === "LOST_RACE" ? 4 : 3);
+  }
+}
+
+/** The caller's signal ended the run. What was finished is indexed. Exit code 130. */
+export class InterruptedError extends MirrorError {
+  readonly family = "interrupted";
+  declare readonly code: "INTERRUPTED";
+  constructor(cause?: unknown) {
+    const why = "the run was interrupted";
+    super(
+      "INTERRUPTED",
+      { what: "interrupted", why, next: "what was finished is indexed; run again to go on", cause },
+      130,
+    );
+  }
+}
+
+/** Whatever was thrown, as an error of ours: kept when it is one, told in its own words when it is not. */
+export function asMirrorError(thrown: unknown, what: string): MirrorError {
+  if (thrown instanceof MirrorError) return thrown;
+  if (thrown instanceof Error && thrown.name === "AbortError") return new InterruptedError(thrown);
+  const why = thrown instanceof Error ? thrown.message : String(thrown);
+  const code = (thrown as NodeJS.ErrnoException | null)?.code;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new TargetError("FULL", {
+      what,
+      why: `no space left (${why})`,
+      next: "free some space and run again; what was finished is kept",
+      cause: thrown,
+    });
+  }
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "ENOTDIR") {
+    return new TargetError("UNWRITABLE", {
+      what,
+      why,
+      next: "check the permissions of the folder and run again",
+      cause: thrown,
+    });
+  }
+  return new PackageError("DAMAGED", {
+    what,
+    why,
+    next: "run again with -v for the stack; if it stays, report it",
+    cause: thrown,
+  });
+}

@@ -1,0 +1,71 @@
+import type { MirrorError } from "./errors.ts";
+
+/** What became of one package. */
+export type Outcome =
+  | {
+      readonly outcome: "added" | "replaced";
+      readonly fileName: string;
+      readonly subdir: string;
+      readonly bytes: number;
+      readonly origin: string;
+      readonly verified: boolean;
+    }
+  | {
+      readonly outcome: "kept" | "skipped";
+      readonly fileName: string;
+      readonly subdir: string;
+      readonly origin: string;
+    }
+  | { readonly outcome: "failed"; readonly fileName: string; readonly origin: string; readonly error: MirrorError };
+
+/** One line of a plan: what a run would do. Bytes where they are known. */
+export interface PlannedStep {
+  readonly do: "add" | "replace" | "keep" | "skip" | "refuse";
+  readonly fileName: string;
+  readonly subdir?: string;
+  readonly bytes?: number;
+  readonly origin: string;
+  readonly error?: MirrorError;
+}
+
+/** What a run tells while it runs. */
+export type MirrorEvent =
+  /** The plan is made: packages to bring, and their bytes as far as they are known. */
+  | { readonly type: "planned"; readonly packages: number; readonly bytes: number; readonly unknownSizes: number }
+  | { readonly type: "started"; readonly fileName: string }
+  /** Bytes of one package came in; negative when some of them are fetched again. */
+  | { readonly type: "bytes"; readonly fileName: string; readonly bytes: number; readonly size: number | undefined }
+  | {
+      readonly type: "retrying";
+      readonly fileName: string;
+      readonly error: MirrorError;
+      readonly waitMs: number;
+      readonly origin: string;
+    }
+  | { readonly type: "finished"; readonly result: Outcome }
+  | {
+      readonly type: "published";
+      readonly subdir: string;
+      readonly records: number;
+      readonly written: readonly string[];
+    }
+  | { readonly type: "warning"; readonly message: string };
+
+export interface MirrorReport {
+  readonly target: string;
+  readonly added: number;
+  readonly replaced: number;
+  readonly kept: number;
+  readonly skipped: number;
+  readonly failed: number;
+  /** Bytes of packages that were fetched or copied. */
+  readonly bytes: number;
+  readonly milliseconds: number;
+  /** True when the caller's signal ended the run early; what was finished is indexed. */
+  readonly interrupted: boolean;
+  /** The plan of a dry run, in the order of the sources. */
+  readonly plan?: readonly PlannedStep[];
+  readonly packages: readonly Outcome[];
+  /** What the run ends with on the command line: 0, 1, 3 or 130. */
+  readonly exitCode: 0 | 1 | 3 | 130;
+}

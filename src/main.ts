@@ -1,0 +1,28 @@
+/**
+ * The library: what `import "meso-forge-mirror"` gives.
+ * @packageDocumentation
+ */
+
+export { type FileNameParts, parseFileName } from "./conda/file-name.ts";
+export { type LoadOptions, loadSettings } from "./config/load.ts";
+export { configJsonSchema, type PartialSettings, type Settings } from "./config/settings.ts";
+export {
+  InterruptedError,
+  MirrorError,
+  type PackageCode,
+  PackageError,
+  type SourceCode,
+  SourceError,
+  type TargetCode,
+  TargetError,
+  type TransferCode,
+  TransferError,
+  type UsageCode,
+  UsageError,
+} from "./errors.ts";
+export type { MirrorEvent, MirrorReport, Outcome, PlannedStep } from "./events.ts";
+export { type MirrorOptions, mirror } from "./mirror.ts";
+export { type InfoMember, type PackageInfo, readPackage } from "./package/read.ts";
+export { type ReadAt, readAtBuffer } from "./package/read-at.ts";
+export { type FileFacts, type MadeRecord, makeRecord } from "./package/record.ts";
+export type { OnConflict } from "./plan/plan.ts";

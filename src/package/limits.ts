@@ -1,0 +1,18 @@
+const MiB = 1024 * 1024;
+
+/** What a package may ask of a reader before it is refused. Real packages stay far below each of these. */
+export const LIMITS = {
+  /** Decoded bytes of an info archive (`.conda`). */
+  infoBytes: 256 * MiB,
+  /** Bytes of one JSON member; real `paths.json` files above 10 MiB exist. */
+  memberBytes: 64 * MiB,
+  /** Members of one tar. */
+  members: 2 ** 20,
+  /** Decoded bytes per compressed byte of an info archive, once past `ratioFrom`. */
+  ratio: 1000,
+  ratioFrom: 16 * MiB,
+  /** Bytes of a member's name. */
+  nameBytes: 4096,
+  /** Bytes of a zip's central directory. */
+  directoryBytes: 16 * MiB,
+} as const;

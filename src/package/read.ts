@@ -1,0 +1,188 @@
+import { createZstdDecompress, constants as zlibConstants, zstdDecompressSync } from "node:zlib";
+import { type ArchiveFormat, formatOf } from "../conda/file-name.ts";
+import { MirrorError, PackageError } from "../errors.ts";
+import { decodeBzip2 } from "./bzip2.ts";
+import { LIMITS } from "./limits.ts";
+import type { ReadAt } from "./read-at.ts";
+import { safeMemberName, TarReader } from "./tar.ts";
+import { openZip } from "./zip.ts";
+
+/** Members of `info/` that a channel's index is made of (CEP 34). */
+export type InfoMember = "info/index.json" | "info/about.json" | "info/run_exports.json" | "info/paths.json";
+
+export interface PackageInfo {
+  readonly format: ArchiveFormat;
+  /** The content of each wanted member that the package has. */
+  readonly members: ReadonlyMap<InfoMember, Uint8Array>;
+  /** What is odd about the archive though it can be used, in words for its owner. */
+  readonly warnings: readonly string[];
+}
+
+// Whole info archives up to here are decoded in one call; larger ones as a stream with constant memory.
+const IN_ONE_CALL = 256 * 1024;
+
+/**
+ * Reads the wanted members of a package's `info/` and no more of it than they need: from a `.conda` its central
+ * directory and info member, from a `.tar.bz2` as many blocks as it takes. A wanted member that does not exist makes
+ * a `.tar.bz2` be read to its end.
+ * @param fileName decides the format together with the first bytes; both must agree.
+ * @throws PackageError when it is no package, is damaged, hostile, or has no `info/index.json` though that was wanted.
+ */
+export async function readPackage(fileName: string, file: ReadAt, wanted: readonly InfoMember[]): Promise<PackageInfo> {
+  const format = await checkFormat(fileName, file);
+  const collected = new Map<InfoMember, Uint8Array>();
+  const warnings: string[] = [];
+  // In a .conda the whole info archive is at hand, and copies that differ are seen and refused. A .tar.bz2 is left as
+  // soon as everything was found, so the first copy counts, as it does for rattler and conda-index.
+  const all = format === "conda";
+  const tar = new TarReader(fileName, {
+    wants: (name) => wanted.includes(name as InfoMember),
+    collected(name, content) {
+      const earlier = collected.get(name as InfoMember);
+      if (earlier && Buffer.compare(earlier, content) !== 0) {
+        throw new PackageError("BAD_MEMBER", {
+          what: fileName,
+          why: `it holds ${name} twice, with different content: readers would not agree on what it is`,
+          next: "the package is hostile or broken; leave it out",
+        });
+      }
+      collected.set(name as InfoMember, content);
+      return !all && collected.size === wanted.length;
+    },
+  });
+  try {
+    if (format === "conda") await readConda(fileName, file, tar, warnings);
+    else await readTarBz2(fileName, file, tar, warnings);
+  } catch (e) {
+    if (e instanceof MirrorError) throw e;
+    throw new PackageError("DAMAGED", {
+      what: fileName,
+      why: (e as Error).message,
+      next: "fetch it again, or tell whoever made it",
+      cause: e,
+    });
+  }
+  if (wanted.includes("info/index.json") && !collected.has("info/index.json")) {
+    throw new PackageError("NOT_A_PACKAGE", {
+      what: `${fileName}: not a conda package`,
+      why: "it has no info/index.json, where a package says what it is",
+      next: "leave it out, or build it with rattler-build or conda-build",
+    });
+  }
+  return { format, members: collected, warnings };
+}
+
+async function checkFormat(fileName: string, file: ReadAt): Promise<ArchiveFormat> {
+  const format = formatOf(fileName);
+  const refuse = (why: string) =>
+    new PackageError("NOT_A_PACKAGE", {
+      what: `${fileName}: not a conda package`,
+      why,
+      next: "leave it out, or fetch it again if it should be one",
+    });
+  if (!format) throw refuse("its name ends in neither .conda nor .tar.bz2");
+  if (file.size === 0) throw refuse("it is empty");
+  const magic = Buffer.from(await file.read(0, Math.min(4, file.size)));
+  const seen =
+    magic.subarray(0, 3).toString("latin1") === "BZh"
+      ? "tar.bz2"
+      : magic.subarray(0, 2).toString("latin1") === "PK"
+        ? "conda"
+        : undefined;
+  if (seen === format) return format;
+  const is = seen
+    ? `a ${seen === "conda" ? "zip (.conda)" : "bzip2 (.tar.bz2)"} file`
+    : /^\s*</.test(magic.toString("latin1"))
+      ? "a web page or XML"
+      : "neither a zip nor bzip2";
+  throw refuse(`its name says .${format}, but its first bytes are those of ${is}`);
+}
+
+async function readConda(fileName: string, file: ReadAt, tar: TarReader, warnings: string[]): Promise<void> {
+  const zip = await openZip(file, fileName);
+  for (const member of zip.members) safeMemberName(member.name, fileName);
+  const infos = zip.members.filter((m) => m.name.startsWith("info-") && m.name.endsWith(".tar.zst"));
+  const info = infos[0];
+  if (!info) {
+    const nested = zip.members.find((m) => /(?:^|\/)info-[^/]*\.tar\.zst$/.test(m.name));
+    throw new PackageError("NOT_A_PACKAGE", {
+      what: `${fileName}: not a conda package`,
+      why: nested
+        ? `its info archive lies in a folder (${nested.name}): the package was unpacked and zipped again`
+        : "it has no info-*.tar.zst member",
+      next: nested ? "use the file as it was built" : "leave it out, or fetch it again",
+    });
+  }
+  if (infos.length > 1) {
+    throw new PackageError("BAD_MEMBER", {
+      what: fileName,
+      why: `it has ${infos.length} info archives, and readers would not agree on which counts`,
+      next: "leave it out",
+    });
+  }
+  if (info.method !== 0) warnings.push("its info archive is compressed inside the zip: rattler_index can't read it");
+  const raw = info.method === 0 ? await zip.raw(info) : await zip.content(info, LIMITS.infoBytes);
+  if (raw.length <= IN_ONE_CALL) {
+    tar.push(decodeSmall(raw, fileName));
+  } else {
+    await decodeLarge(raw, tar, fileName);
+  }
+  tar.end();
+}
+
+const ZSTD_PARAMS = { [zlibConstants.ZSTD_d_windowLogMax]: 27 };
+
+function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
+  const limit = Math.min(LIMITS.infoBytes, Math.max(LIMITS.ratioFrom, raw.length * LIMITS.ratio));
+  try {
+    return zstdDecompressSync(raw, { maxOutputLength: limit, params: ZSTD_PARAMS });
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw bomb(what, limit);
+    throw new PackageError("DAMAGED", {
+      what,
+      why: `its info archive can't be decoded: ${(e as Error).message}`,
+      next: "fetch it again, or tell whoever made it",
+      cause: e,
+    });
+  }
+}
+
+async function decodeLarge(raw: Uint8Array, tar: TarReader, what: string): Promise<void> {
+  const limit = Math.min(LIMITS.infoBytes, Math.max(LIMITS.ratioFrom, raw.length * LIMITS.ratio));
+  const decoder = createZstdDecompress({ params: ZSTD_PARAMS });
+  decoder.end(raw);
+  let decoded = 0;
+  for await (const chunk of decoder as AsyncIterable<Uint8Array>) {
+    decoded += chunk.length;
+    if (decoded > limit) throw bomb(what, limit);
+    if (tar.push(chunk)) break;
+  }
+}
+
+function bomb(what: string, limit: number): PackageError {
+  return new PackageError("TOO_LARGE", {
+    what,
+    why: `its info archive unpacks to more than ${limit} bytes`,
+    next: "the package is hostile or broken; leave it out",
+  });
+}
+
+async function readTarBz2(fileName: string, file: ReadAt, tar: TarReader, warnings: string[]): Promise<void> {
+  const summary = { streams: 0 };
+  let decoded = 0;
+  let done = false;
+  for await (const chunk of decodeBzip2(file, fileName, summary)) {
+    decoded += chunk.length;
+    if (decoded > LIMITS.ratioFrom && decoded > file.size * LIMITS.ratio * 10) {
+      throw new PackageError("TOO_LARGE", {
+        what: fileName,
+        why: `${file.size} bytes unpack to more than ${decoded}`,
+        next: "the package is hostile or broken; leave it out",
+      });
+    }
+    done = tar.push(chunk);
+    if (done) break;
+  }
+  if (!done) tar.end();
+  if (summary.streams > 1) warnings.push("it is made of several bzip2 streams: rattler and pixi can't install it");
+}

@@ -1,0 +1,178 @@
+import { type FileNameParts, isSubdir } from "../conda/file-name.ts";
+import { compact, JsonBytesError, MAX_JSON_DEPTH, membersOf } from "../conda/json-bytes.ts";
+import { PackageError } from "../errors.ts";
+
+/** What identifies the bytes of a package file. */
+export interface FileFacts {
+  /** 32 lower hex digits. */
+  readonly md5: string;
+  /** 64 lower hex digits. */
+  readonly sha256: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** A package's own record, as it goes into an index. */
+export interface MadeRecord {
+  /** The platform folder the package belongs to. */
+  readonly subdir: string;
+  /** Compact JSON, keys in alphabetical order. */
+  readonly record: Uint8Array;
+  readonly warnings: readonly string[];
+}
+
+// Facts about the machine that built the package. conda-index leaves them out of records and so do we; unlike it we
+// keep `arch` and `platform`, which rattler_index keeps and old clients filter by.
+const LEFT_OUT = new Set([
+  "binstar",
+  "has_prefix",
+  "machine",
+  "mtime",
+  "operatingsystem",
+  "requires_features",
+  "target-triplet",
+  "ucs",
+]);
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Makes the record of a package: every key of its `info/index.json` as it stands there, byte for byte, plus `md5`,
+ * `sha256` and `size` of the file (CEP 36). Specs, numbers and timestamps are never rewritten.
+ * @param indexJson the content of `info/index.json`.
+ * @param name the parts of the file's name; they must agree with index.json.
+ * @param knownSubdir where the source says the package belongs; used only when index.json names no subdir.
+ * @throws PackageError BAD_METADATA, NAME_MISMATCH or NEEDS_V3.
+ */
+export function makeRecord(
+  fileName: string,
+  indexJson: Uint8Array,
+  name: FileNameParts,
+  file: FileFacts,
+  knownSubdir: string | undefined,
+): MadeRecord {
+  const bad = (why: string, cause?: unknown) =>
+    new PackageError("BAD_METADATA", {
+      what: fileName,
+      why: `its info/index.json ${why}`,
+      next: "the package can't be indexed; leave it out, or have it built again",
+      cause,
+    });
+  let fields: Record<string, unknown>;
+  let raw: Map<string, Uint8Array>;
+  try {
+    fields = JSON.parse(utf8.decode(indexJson)) as Record<string, unknown>;
+    if (typeof fields !== "object" || fields === null || Array.isArray(fields)) throw bad("holds no object");
+    // The byte scanner also refuses what JSON.parse lets pass: a key that stands twice, nesting without end.
+    raw = membersOf(indexJson);
+  } catch (e) {
+    if (e instanceof PackageError) throw e;
+    const why =
+      e instanceof JsonBytesError || e instanceof SyntaxError ? `is no usable JSON: ${e.message}` : "is not UTF-8";
+    throw bad(why.includes("nested") ? `is nested deeper than ${MAX_JSON_DEPTH}` : why, e);
+  }
+  for (const key of ["name", "version", "build"] as const) {
+    if (typeof fields[key] !== "string" || fields[key] === "") throw bad(`has no ${key}`);
+  }
+  if (!Number.isSafeInteger(fields["build_number"])) throw bad("has no whole number as build_number");
+  for (const key of ["depends", "constrains"] as const) {
+    const list = fields[key];
+    if (list !== undefined && !(Array.isArray(list) && list.every((s) => typeof s === "string")))
+      throw bad(`has a ${key} that is no list of text`);
+  }
+  for (const key of ["name", "version", "build"] as const) {
+    if (fields[key] !== name[key]) {
+      throw new PackageError("NAME_MISMATCH", {
+        what: `${fileName}: the file's name and its content don't agree`,
+        why: `the name says ${key} ${name[key]}, its info/index.json says ${String(fields[key])}`,
+        next: `rename it to ${String(fields["name"])}-${String(fields["version"])}-${String(fields["build"])}.${name.format}, if that is what it is`,
+      });
+    }
+  }
+  if (name.name.startsWith("__")) throw bad(`names the virtual package ${name.name}, which no file can be`);
+  if (!/^[0-9A-Za-z._+!-]+$/.test(name.version) || !/[0-9A-Za-z]/.test(name.version))
+    throw bad(`has a version that no client can read: ${name.version}`);
+  const v3 = needsV3(fields);
+  if (v3) {
+    throw new PackageError("NEEDS_V3", {
+      what: fileName,
+      why: `it uses ${v3}, which only repodata v3 can hold (CEP 48)`,
+      next: "indexes of that revision can't be written yet; leave it out",
+    });
+  }
+
+  const warnings: string[] = [];
+  const subdir = subdirOf(fields, knownSubdir, warnings, bad);
+  const members = new Map<string, Uint8Array>();
+  for (const [key, value] of raw) if (!LEFT_OUT.has(key)) members.set(key, compact(value));
+  members.set("subdir", json(subdir));
+  members.set("md5", json(file.md5));
+  members.set("sha256", json(file.sha256));
+  members.set("size", json(file.size));
+  const parts: Uint8Array[] = [];
+  for (const key of [...members.keys()].sort(byCodePoint)) {
+    parts.push(Buffer.from(`${parts.length === 0 ? "{" : ","}${JSON.stringify(key)}:`), members.get(key) as Uint8Array);
+  }
+  parts.push(Buffer.from("}"));
+  // A buffer of its own: one from Node's pool would drag 8 KiB along through every thread and list.
+  const record = Buffer.allocUnsafeSlow(parts.reduce((sum, p) => sum + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    record.set(part, at);
+    at += part.length;
+  }
+  return { subdir, record, warnings };
+}
+
+/** The order that every index file is written in: by code point, so that all machines write the same bytes. */
+export function byCodePoint(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/**
+ * `subdir` of index.json. Packages from before it existed: what the source knows, else `platform` and `arch` as conda
+ * reads them (conda/models/records.py, SubdirField), else noarch. Never guessed from a name.
+ */
+function subdirOf(
+  fields: Record<string, unknown>,
+  known: string | undefined,
+  warnings: string[],
+  bad: (why: string) => PackageError,
+): string {
+  const stated = fields["subdir"];
+  if (stated !== undefined && stated !== null) {
+    if (typeof stated !== "string" || !isSubdir(stated))
+      throw bad(`has an impossible subdir: ${JSON.stringify(stated)}`);
+    return stated;
+  }
+  let subdir = known;
+  if (subdir === undefined) {
+    const platform = typeof fields["platform"] === "string" ? fields["platform"] : undefined;
+    const arch = typeof fields["arch"] === "string" ? fields["arch"] : undefined;
+    subdir =
+      platform === undefined || arch === undefined
+        ? "noarch"
+        : `${platform}-${arch.includes("x86") ? (arch.includes("64") ? "64" : "32") : arch}`;
+  }
+  if (!isSubdir(subdir)) throw bad(`has no subdir, and ${subdir} can't be one`);
+  warnings.push(`its info/index.json names no subdir; taken as ${subdir}`);
+  return subdir;
+}
+
+/** What makes a record unreadable for clients that know only `packages` and `packages.conda` (CEP 43 to 45, 48). */
+function needsV3(fields: Record<string, unknown>): string | undefined {
+  if (typeof fields["schema_version"] === "number" && fields["schema_version"] >= 3)
+    return `schema_version ${fields["schema_version"]}`;
+  const extra = fields["extra_depends"];
+  if (typeof extra === "object" && extra !== null && Object.keys(extra).length > 0) return "extra_depends";
+  for (const key of ["depends", "constrains"] as const) {
+    for (const spec of (fields[key] as string[] | undefined) ?? []) {
+      if (/\[.*\b(?:when|extras|flags)\s*=/.test(spec)) return `the spec ${JSON.stringify(spec)}`;
+    }
+  }
+  return undefined;
+}
+
+function json(value: string | number): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}

@@ -1,0 +1,73 @@
+import { formatOf } from "../conda/file-name.ts";
+import { UsageError } from "../errors.ts";
+import type { HttpClient } from "../transfer/http.ts";
+import { redactUrl } from "../transfer/redact.ts";
+import type { ChannelLookup } from "./channel-lookup.ts";
+import { localSource } from "./local.ts";
+import type { Source } from "./source.ts";
+import { type MirrorOf, urlSource } from "./url.ts";
+
+/** What sources are opened with. */
+export interface SourceContext {
+  readonly http: HttpClient;
+  readonly channels: ChannelLookup;
+  readonly mirrors: readonly MirrorOf[];
+}
+
+/** One kind of source: a new one is a file of its own and a line in `SOURCE_KINDS`. */
+interface SourceKind {
+  /** Whether a text, as typed, is of this kind; asked in the order of the table. */
+  readonly recognises: (text: string) => boolean;
+  readonly open: (text: string, context: SourceContext) => Source;
+}
+
+export const SOURCE_KINDS = {
+  url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
+  local: { recognises: (text) => !/^[a-z][a-z0-9+.-]+:/i.test(text) || /^file:/i.test(text), open: localSource },
+} satisfies Record<string, SourceKind>;
+
+export type SourceType = keyof typeof SOURCE_KINDS;
+
+export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
+
+/** Kinds that docs/cli names and that are still to come. */
+const PLANNED = ["zip", "zip-url", "tgz", "tgz-url", "github", "azure", "pr", "channel", "lock"];
+
+/**
+ * Opens a source as typed.
+ * @param type one of SOURCE_TYPES; inferred from the text when absent.
+ * @throws UsageError BAD_SOURCE or NOT_YET
+ */
+export function openSource(text: string, type: string | undefined, context: SourceContext): Source {
+  const kinds: Record<string, SourceKind> = SOURCE_KINDS;
+  const chosen = type ?? SOURCE_TYPES.find((t) => kinds[t]?.recognises(text));
+  if (chosen === undefined) {
+    throw new UsageError("BAD_SOURCE", {
+      what: `${redactUrl(text)}: not a source that is known`,
+      why: "it is neither a package's URL nor a path",
+      next: `name its type with --src-type: ${SOURCE_TYPES.join(", ")}`,
+    });
+  }
+  const kind = kinds[chosen];
+  if (kind) return kind.open(text, context);
+  if (PLANNED.includes(chosen)) {
+    throw new UsageError("NOT_YET", {
+      what: `--src-type ${chosen}`,
+      why: "this version can't read such sources yet",
+      next: `today it reads: ${SOURCE_TYPES.join(", ")}`,
+    });
+  }
+  throw new UsageError("BAD_SOURCE", {
+    what: `--src-type ${chosen}`,
+    why: "there is no such source type",
+    next: `choose one of: ${SOURCE_TYPES.join(", ")}`,
+  });
+}
+
+function pathOf(url: string): string {
+  try {
+    return new URL(url).pathname;
+  } catch {
+    return "";
+  }
+}

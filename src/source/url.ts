@@ -1,0 +1,126 @@
+import { formatOf, isSubdir } from "../conda/file-name.ts";
+import { recordFacts } from "../conda/record-facts.ts";
+import { UsageError } from "../errors.ts";
+import type { HttpClient } from "../transfer/http.ts";
+import type { Place } from "../transfer/place.ts";
+import { redactUrl } from "../transfer/redact.ts";
+import type { ChannelLookup } from "./channel-lookup.ts";
+import type { PackageRef, Source } from "./source.ts";
+
+/** `A=B` of `--mirror-of`: whatever lies below A can be had below B too. */
+export interface MirrorOf {
+  readonly url: string;
+  readonly mirror: string;
+}
+
+/** A package's URL: the file's name, and what its fragment promises. */
+export interface PackageUrl {
+  readonly url: string;
+  readonly fileName: string;
+  readonly sha256?: string;
+  readonly md5?: string;
+}
+
+/**
+ * Splits a package URL with an optional `#<md5>`, `#<sha256>`, `#md5:…` or `#sha256:…` (CEP 23).
+ * @throws UsageError BAD_SOURCE for anything else.
+ */
+export function parsePackageUrl(text: string): PackageUrl {
+  const refuse = (why: string) =>
+    new UsageError("BAD_SOURCE", {
+      what: `${redactUrl(text)}: not a package's URL`,
+      why,
+      next: "give an http(s) URL that ends in .conda or .tar.bz2, with #md5 or #sha256:… if you have it",
+    });
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw refuse("it is no URL");
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") throw refuse(`${url.protocol} addresses can't be fetched`);
+  const hash = /^#?(?:(md5|sha256)[:=])?([0-9a-fA-F]+)$/.exec(url.hash);
+  const promised: { md5?: string; sha256?: string } = {};
+  if (url.hash) {
+    const digits = hash?.[2]?.toLowerCase() ?? "";
+    const kind = hash?.[1] ?? (digits.length === 64 ? "sha256" : "md5");
+    if (digits.length !== (kind === "sha256" ? 64 : 32))
+      throw refuse(`the fragment ${url.hash} is neither an MD5 (32 hex digits) nor a SHA-256 (64)`);
+    promised[kind as "md5" | "sha256"] = digits;
+  }
+  url.hash = "";
+  let fileName: string;
+  try {
+    fileName = decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1));
+  } catch {
+    throw refuse("its file name is not percent-encoded UTF-8");
+  }
+  if (!formatOf(fileName)) throw refuse("its path ends in neither .conda nor .tar.bz2");
+  return { url: url.toString(), fileName, ...promised };
+}
+
+/**
+ * Packages at URLs. Where a URL carries no hash and lies in a channel (its folder is a subdir that has an index), the
+ * channel's own record gives hashes, size and the record to publish, hot-fixes included.
+ */
+export function urlSource(
+  text: string,
+  context: { http: HttpClient; channels: ChannelLookup; mirrors: readonly MirrorOf[] },
+): Source {
+  const parsed = parsePackageUrl(text);
+  return {
+    what: redactUrl(parsed.url),
+    async *packages(signal) {
+      const record =
+        parsed.sha256 || parsed.md5 ? undefined : await context.channels.recordOf(parsed.url, parsed.fileName, signal);
+      const facts = record ? recordFacts(record) : {};
+      const place = (url: string): Place => ({
+        origin: redactUrl(url),
+        open: (request, s) => context.http.get(url, request, s),
+      });
+      const ref: PackageRef = {
+        ...place(parsed.url),
+        fileName: parsed.fileName,
+        key: parsed.url,
+        fallbacks: mirrorsOf(parsed.url, context.mirrors).map(place),
+        ...hashesOf(parsed),
+        ...hashesOf(facts),
+        ...(record ? { record } : {}),
+        ...(facts.size !== undefined ? { size: facts.size } : {}),
+        ...(facts.subdir !== undefined && isSubdir(facts.subdir) ? { subdir: facts.subdir } : {}),
+      };
+      yield ref;
+    },
+  };
+}
+
+function hashesOf(of: { sha256?: string; md5?: string }): { sha256?: string; md5?: string } {
+  return { ...(of.sha256 ? { sha256: of.sha256 } : {}), ...(of.md5 ? { md5: of.md5 } : {}) };
+}
+
+/** `URL=URL` as typed. @throws UsageError BAD_FLAG */
+export function parseMirrorOf(text: string): MirrorOf {
+  const match = /^(https?:\/\/.+?)=(https?:\/\/.+)$/.exec(text);
+  if (!match) {
+    throw new UsageError("BAD_FLAG", {
+      what: `--mirror-of ${redactUrl(text)}`,
+      why: "it is not of the form URL=URL",
+      next: "name the original first: --mirror-of https://conda.anaconda.org/=https://mirror.example.com/",
+    });
+  }
+  return { url: match[1] as string, mirror: match[2] as string };
+}
+
+/** The other addresses of a URL. User and password of the original are left out: they are for its host alone. */
+function mirrorsOf(url: string, mirrors: readonly MirrorOf[]): string[] {
+  const bare = new URL(url);
+  bare.username = "";
+  bare.password = "";
+  const address = bare.toString();
+  return mirrors.flatMap((m) => {
+    const below = new URL(m.url).toString();
+    if (address !== below && !address.startsWith(below.endsWith("/") ? below : `${below}/`)) return [];
+    const rest = address.slice(below.length);
+    return [rest === "" ? m.mirror : `${m.mirror.replace(/\/$/, "")}/${rest.replace(/^\//, "")}`];
+  });
+}

@@ -1,0 +1,36 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+/**
+ * Holds an exclusive lock on a file while `work` runs, waiting for other holders, in this process or another.
+ * The lock is the operating system's own (through SQLite's, which Node brings): it is gone the moment its holder dies,
+ * so there is nothing to expire, break or clean up, and no clock to trust. See docs/decisions/002-folder-lock.md.
+ * @param waiting called once when the lock is held by another, before the first wait.
+ */
+export async function withFileLock<T>(
+  lockPath: string,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+  waiting?: () => void,
+): Promise<T> {
+  const { DatabaseSync } = await import("node:sqlite");
+  const db = new DatabaseSync(lockPath, { timeout: 0 });
+  try {
+    let told = false;
+    for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
+      signal?.throwIfAborted();
+      try {
+        db.exec("BEGIN EXCLUSIVE");
+        break;
+      } catch (e) {
+        // SQLITE_BUSY; its extended codes share the low byte.
+        if (((e as { errcode?: number }).errcode ?? 0) % 256 !== 5) throw e;
+        if (!told) waiting?.();
+        told = true;
+        await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : {});
+      }
+    }
+    return await work();
+  } finally {
+    db.close();
+  }
+}

@@ -1,0 +1,57 @@
+import type { Place } from "../transfer/place.ts";
+
+/** What a store knows of one of its files without reading it. */
+export interface StoredFile {
+  /** Path inside the store, with "/" on every system. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Changes whenever the content does: an ETag, or size, time and inode of a file. */
+  readonly version: string;
+}
+
+/** When a write may happen: always, only where nothing is, or only over the version that was read. */
+export type Precondition = "any" | "absent" | { readonly version: string };
+
+/** A finished package waiting beside the store, on a disk it can be moved from. */
+export interface StagedFile {
+  readonly stagedPath: string;
+}
+
+/** Thrown by `put` when the precondition does not hold; the caller reads again and decides anew. */
+export class PreconditionFailed extends Error {
+  constructor(path: string) {
+    super(`${path} was changed by another writer`);
+    this.name = "PreconditionFailed";
+  }
+}
+
+/** A place of files that we index ourselves. `put` is atomic: all of it under its final name, or nothing. */
+export interface Store {
+  /** For people: a path or URL, secrets removed. */
+  readonly where: string;
+  /** The names of the folders at the top. */
+  folders(signal?: AbortSignal): Promise<string[]>;
+  stat(path: string, signal?: AbortSignal): Promise<StoredFile | undefined>;
+  get(
+    path: string,
+    signal?: AbortSignal,
+  ): Promise<{ readonly bytes: Uint8Array; readonly version: string } | undefined>;
+  /** What the bytes of a file are; undefined when there is none. Reads them all where the store does not remember it. */
+  digest(
+    path: string,
+    signal?: AbortSignal,
+  ): Promise<{ readonly sha256: string; readonly md5: string; readonly size: number } | undefined>;
+  /** @throws PreconditionFailed */
+  put(path: string, body: Uint8Array | StagedFile, expect: Precondition, signal?: AbortSignal): Promise<void>;
+  /** Removes a file; fine when there is none. */
+  remove(path: string, signal?: AbortSignal): Promise<void>;
+  /** A folder for packages on their way in, this run's alone. */
+  staging(): Promise<string>;
+  /** Where a file of the store can be read from like any other place; undefined when it can't be. */
+  placeOf(path: string): Place | undefined;
+  /** Runs `work` while no other writer of ours publishes to this store. */
+  exclusive<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** Gives up the staging folder and whatever else is held. */
+  close(): Promise<void>;
+}

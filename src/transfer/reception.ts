@@ -1,0 +1,157 @@
+import { createHash, type Hash, hash } from "node:crypto";
+import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { parseFileName } from "../conda/file-name.ts";
+import { recordFacts } from "../conda/record-facts.ts";
+import { PackageError, TransferError } from "../errors.ts";
+import { readPackage } from "../package/read.ts";
+import { type ReadAt, readAtBuffer, readAtFile } from "../package/read-at.ts";
+import { type FileFacts, makeRecord } from "../package/record.ts";
+import type { Expected, Received } from "./worker-messages.ts";
+
+/**
+ * One package on its way in: hashed and written as its bytes come, then checked against what was promised and read.
+ * Runs in a worker thread, where synchronous file calls are the fastest.
+ */
+export class Reception {
+  readonly #expected: Expected;
+  readonly #stagedPath: string;
+  #fd: number | undefined;
+  #md5: Hash | undefined;
+  #sha256: Hash | undefined;
+  #size = 0;
+
+  constructor(expected: Expected, stagedPath: string) {
+    this.#expected = expected;
+    this.#stagedPath = stagedPath;
+  }
+
+  chunk(bytes: Uint8Array): void {
+    this.#fd ??= openSync(this.#stagedPath, "wx+");
+    this.#md5 ??= createHash("md5");
+    this.#sha256 ??= createHash("sha256");
+    this.#md5.update(bytes);
+    this.#sha256.update(bytes);
+    this.#size += bytes.length;
+    writeAll(this.#fd, bytes);
+  }
+
+  /** Forgets what came: the next bytes are the file's first. */
+  restart(): void {
+    if (this.#fd !== undefined) {
+      closeSync(this.#fd);
+      rmSync(this.#stagedPath, { force: true });
+      this.#fd = undefined;
+    }
+    this.#md5 = undefined;
+    this.#sha256 = undefined;
+    this.#size = 0;
+  }
+
+  drop(): void {
+    this.restart();
+  }
+
+  async finish(): Promise<Received> {
+    this.#fd ??= openSync(this.#stagedPath, "wx+");
+    try {
+      const facts = {
+        md5: (this.#md5 ?? createHash("md5")).digest("hex"),
+        sha256: (this.#sha256 ?? createHash("sha256")).digest("hex"),
+        size: this.#size,
+      };
+      return await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts);
+    } catch (e) {
+      this.drop();
+      throw e;
+    } finally {
+      if (this.#fd !== undefined) closeSync(this.#fd);
+      this.#fd = undefined;
+    }
+  }
+
+  /** A small package in one piece: nothing is written before it has passed every check. */
+  async whole(bytes: Uint8Array): Promise<Received> {
+    const facts = { md5: hash("md5", bytes), sha256: hash("sha256", bytes), size: bytes.length };
+    const received = await this.#check(readAtBuffer(bytes), facts);
+    const fd = openSync(this.#stagedPath, "wx");
+    try {
+      writeAll(fd, bytes);
+    } catch (e) {
+      rmSync(this.#stagedPath, { force: true });
+      throw e;
+    } finally {
+      closeSync(fd);
+    }
+    return received;
+  }
+
+  async #check(file: ReadAt, facts: FileFacts): Promise<Received> {
+    const expected = this.#expected;
+    const differs = (code: "SIZE_MISMATCH" | "HASH_MISMATCH", kind: string, promised: string, got: string) =>
+      new TransferError(
+        code,
+        {
+          what: `${expected.fileName}: ${kind} differs from the one its source promises`,
+          why: `expected ${promised}  got ${got}   (${facts.size} bytes from ${expected.origin})`,
+          next: "The file changed or was damaged on the way; nothing was added. Try --retry-attempts, or tell the channel's owner.",
+        },
+        { mayPass: false },
+      );
+    if (expected.size !== undefined && expected.size !== facts.size)
+      throw differs("SIZE_MISMATCH", "size", String(expected.size), String(facts.size));
+    if (expected.sha256 !== undefined && expected.sha256 !== facts.sha256)
+      throw differs("HASH_MISMATCH", "sha256", expected.sha256, facts.sha256);
+    if (expected.md5 !== undefined && expected.md5 !== facts.md5)
+      throw differs("HASH_MISMATCH", "md5", expected.md5, facts.md5);
+
+    const name = parseFileName(expected.fileName);
+    const info = await readPackage(expected.fileName, file, ["info/index.json"]);
+    const made = makeRecord(
+      expected.fileName,
+      info.members.get("info/index.json") as Uint8Array,
+      name,
+      facts,
+      expected.subdir,
+    );
+    const warnings = [...info.warnings, ...made.warnings];
+    const record =
+      expected.record && agrees(expected.record, expected.fileName, made.subdir, warnings)
+        ? expected.record
+        : made.record;
+    return {
+      fileName: expected.fileName,
+      ...facts,
+      subdir: made.subdir,
+      record,
+      stagedPath: this.#stagedPath,
+      warnings,
+    };
+  }
+}
+
+/**
+ * Whether the source's record describes this package; its hashes were checked as promises already.
+ * @throws PackageError when it names another package: an index that lies is not to be followed.
+ */
+function agrees(record: Uint8Array, fileName: string, subdir: string, warnings: string[]): boolean {
+  const said = recordFacts(record);
+  const name = parseFileName(fileName);
+  for (const key of ["name", "version", "build"] as const) {
+    if (said[key] !== name[key]) {
+      throw new PackageError("NAME_MISMATCH", {
+        what: `${fileName}: its channel's record is about something else`,
+        why: `the record says ${key} ${String(said[key])}`,
+        next: "the channel's index is wrong; tell its owner",
+      });
+    }
+  }
+  if (said.subdir === undefined || said.subdir === subdir) return true;
+  warnings.push(
+    `its channel lists it under ${said.subdir}, but it was built for ${subdir}: the record is made from the package`,
+  );
+  return false;
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
+}

@@ -1,0 +1,33 @@
+/**
+ * A URL as it may be shown: without user and password, conda tokens (`/t/<token>/`) and query values, which hold
+ * signatures on storage hosts. What is no URL comes back as it is.
+ */
+export function redactUrl(url: string | URL): string {
+  let u: URL;
+  try {
+    u = new URL(url);
+  } catch {
+    return String(url);
+  }
+  u.username = "";
+  u.password = "";
+  u.hash = "";
+  const query = u.search ? "?…" : "";
+  u.search = "";
+  u.pathname = u.pathname.replace(/\/t\/[^/]+/g, "/t/…");
+  return decodePercent(u.toString()) + query;
+}
+
+/** Text of a server or a system, cleaned for a terminal and a log: one line, no URL secrets, at most 300 characters. */
+export function redactText(text: string): string {
+  return text
+    .replace(/\bhttps?:\/\/[^\s"'<>]+/g, (url) => redactUrl(url))
+    .replace(/\b(?:Bearer|Basic|token)\s+[A-Za-z0-9._~+/=-]{8,}/gi, "…")
+    .replace(/[\p{Cc}\s]+/gu, " ")
+    .trim()
+    .slice(0, 300);
+}
+
+function decodePercent(text: string): string {
+  return text.replace(/%E2%80%A6/g, "…");
+}

@@ -1,0 +1,75 @@
+import { asMirrorError, type MirrorError, PackageError, TargetError, TransferError } from "../errors.ts";
+
+/** What a package must turn out to be. */
+export interface Expected {
+  readonly fileName: string;
+  /** For errors: where the bytes come from. */
+  readonly origin: string;
+  readonly sha256?: string;
+  readonly md5?: string;
+  readonly size?: number;
+  /** Where the source says it belongs. */
+  readonly subdir?: string;
+  /** The source's own record; published as it is when it agrees with the package. */
+  readonly record?: Uint8Array;
+}
+
+/** A package that arrived whole, agrees with what was promised, and waits in the staging folder. */
+export interface Received {
+  readonly fileName: string;
+  readonly sha256: string;
+  readonly md5: string;
+  readonly size: number;
+  readonly subdir: string;
+  readonly record: Uint8Array;
+  readonly stagedPath: string;
+  readonly warnings: readonly string[];
+}
+
+/** To a worker. `id` names one reception. Buffers are handed over, not copied. */
+export type ToWorker =
+  | { readonly id: number; readonly do: "begin"; readonly expected: Expected; readonly stagedPath: string }
+  | { readonly id: number; readonly do: "chunk"; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly id: number; readonly do: "restart" }
+  | { readonly id: number; readonly do: "finish" }
+  | {
+      readonly id: number;
+      readonly do: "whole";
+      readonly expected: Expected;
+      readonly stagedPath: string;
+      readonly bytes: Uint8Array<ArrayBuffer>;
+    }
+  | { readonly id: number; readonly do: "drop" };
+
+/** From a worker: one answer for each "chunk", "finish" and "whole". `used` is the buffer that came, handed back. */
+export type FromWorker =
+  | { readonly id: number; readonly ok: true; readonly received?: Received; readonly used?: ArrayBuffer }
+  | { readonly id: number; readonly ok: false; readonly error: SentError; readonly used?: ArrayBuffer };
+
+interface SentError {
+  readonly family: string;
+  readonly code: string;
+  readonly what: string;
+  readonly why: string;
+  readonly next: string;
+  readonly stack: string | undefined;
+}
+
+/** An error in a form that crosses threads. */
+export function sendError(thrown: unknown, what: string): SentError {
+  const e = asMirrorError(thrown, what);
+  return { family: e.family, code: e.code, what: e.what, why: e.why, next: e.next, stack: e.stack };
+}
+
+/** The error that was sent, of its own class again. */
+export function reviveError(sent: SentError): MirrorError {
+  const told = { what: sent.what, why: sent.why, next: sent.next };
+  const error =
+    sent.family === "transfer"
+      ? new TransferError(sent.code as TransferError["code"], told, { mayPass: false })
+      : sent.family === "target"
+        ? new TargetError(sent.code as TargetError["code"], told)
+        : new PackageError(sent.code as PackageError["code"], told);
+  if (sent.stack) error.stack = sent.stack;
+  return error;
+}
