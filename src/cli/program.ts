@@ -1,0 +1,159 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { VERSION } from "../version.ts";
+
+/** Flags that every command takes, as commander parses them. */
+export interface CommonFlags {
+  readonly config?: string;
+  readonly logLevel?: string;
+  readonly logFormat: "pretty" | "json";
+  readonly progress: "auto" | "always" | "never" | false;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly verbose?: boolean;
+  readonly color?: boolean;
+}
+
+export interface MirrorFlags extends CommonFlags {
+  readonly sources?: readonly string[];
+  readonly srcType?: string;
+  readonly targetType?: string;
+  readonly targetPath?: readonly string[];
+  readonly mirrorOf?: readonly string[];
+  readonly onConflict: "error" | "skip" | "replace";
+  readonly dryRun?: boolean;
+  readonly maxConcurrentDownloads?: number;
+  readonly retryAttempts?: number;
+  readonly timeoutSeconds?: number;
+}
+
+export interface InitFlags extends CommonFlags {
+  readonly output: string;
+  readonly force?: boolean;
+}
+
+const NAME = "meso-forge-mirror";
+
+/** The whole command line. Commands load their code when they run. */
+export function program(exit: (code: number) => void): Command {
+  const root = new Command(NAME)
+    .description("Brings conda packages from URLs and files into channels that conda, mamba and pixi install from.")
+    .version(VERSION, "--version", "print the version")
+    .helpCommand(false)
+    .showSuggestionAfterError(true)
+    .configureOutput({
+      outputError: (text, write) =>
+        write(
+          `${text.trimEnd().replace(/\n/g, "\n  ")}\n  the command line could not be understood\n  see ${NAME} --help, or ${NAME} COMMAND --help\n`,
+        ),
+    })
+    .exitOverride();
+  common(root.command("mirror [source...]"))
+    .description("copy packages from sources into a target, and index it")
+    .option("-s, --sources <source,…>", "URLs, files, folders or globs; repeatable", list, [])
+    .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
+    .addOption(new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local)"))
+    .addOption(new Option("--target-path <path>", "the channel: a folder").argParser(collect))
+    .addOption(new Option("--tgt <path>", "as --target-path").argParser(collect).hideHelp())
+    .addOption(new Option("--target-type <type>", "inferred when absent (local, file)"))
+    .addOption(new Option("--tgt-type <type>", "as --target-type").hideHelp())
+    .addOption(
+      new Option("--on-conflict <rule>", "same file name, other bytes")
+        .choices(["error", "skip", "replace"])
+        .default("error"),
+    )
+    .addOption(
+      new Option(
+        "--mirror-of <URL=URL>",
+        "what lies below the first can be had below the second too; repeatable",
+      ).argParser(collect),
+    )
+    .option("--dry-run", "print the plan, change nothing")
+    .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)
+    .option("--retry-attempts <n>", "repetitions after a failure that may pass (3)", whole)
+    .option("--timeout-seconds <n>", "seconds one try of a request may take (300)", positive)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  ${NAME} mirror https://example.com/noarch/wheel-0.42.0-pyhd8ed1ab_0.conda --target-path ./my-channel
+  ${NAME} mirror ./output 'builds/**/*.conda' --target-path /srv/channel --dry-run`,
+    )
+    .action(async (sources: string[], flags: MirrorFlags & { src?: string[]; tgt?: string[]; tgtType?: string }) => {
+      const { mirrorCommand } = await import("./mirror-command.ts");
+      const both = (a: readonly string[] | undefined, b: readonly string[] | undefined) => [...(a ?? []), ...(b ?? [])];
+      const targetType = flags.targetType ?? flags.tgtType;
+      exit(
+        await mirrorCommand(both(sources, both(flags.sources, flags.src)), {
+          ...flags,
+          targetPath: both(flags.targetPath, flags.tgt),
+          ...(targetType === undefined ? {} : { targetType }),
+        }),
+      );
+    });
+  common(root.command("init-config"))
+    .alias("init")
+    .description("write a configuration file with the defaults")
+    .option("-o, --output <file>", "where to: .json, .yaml or .toml", `${NAME}.json`)
+    .option("--force", "write over a file that is there")
+    .action(async (flags: InitFlags) => {
+      const { initConfig } = await import("./init-config.ts");
+      exit(await initConfig(flags));
+    });
+  common(root.command("completion"))
+    .description("print a completion script")
+    .argument("<shell>", "bash, zsh, fish or powershell")
+    .addHelpText("after", `\nExample:\n  source <(${NAME} completion bash)`)
+    .action(async (shell: string) => {
+      const { completion } = await import("./completion.ts");
+      process.stdout.write(completion(shell, root));
+    });
+  return root;
+}
+
+function common(command: Command): Command {
+  return command
+    .exitOverride()
+    .option("-c, --config <file>", "a configuration file: .json, .yaml or .toml")
+    .addOption(
+      new Option("--log-level <level>", "default info, or MESO_FORGE_LOG").choices([
+        "trace",
+        "debug",
+        "info",
+        "warn",
+        "error",
+        "silent",
+      ]),
+    )
+    .addOption(new Option("--log-format <format>").choices(["pretty", "json"]).default("pretty"))
+    .addOption(new Option("--progress <when>").choices(["auto", "always", "never"]).default("auto"))
+    .option("--no-progress", "as --progress never")
+    .option("--json", "one JSON document on stdout at the end, nothing else there")
+    .option("-q, --quiet", "errors only")
+    .option("-v, --verbose", "more about everything, with the stack of errors")
+    .option("--no-color", "no colours; so does NO_COLOR");
+}
+
+function list(value: string, before: string[] | undefined): string[] {
+  return [
+    ...(before ?? []),
+    ...value
+      .split(",")
+      .map((s) => s.trim())
+      .filter((s) => s !== ""),
+  ];
+}
+
+function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), value];
+}
+
+function whole(value: string): number {
+  if (!/^\d+$/.test(value)) throw new InvalidArgumentError("a whole number was expected");
+  return Number(value);
+}
+
+function positive(value: string): number {
+  const number = Number(value);
+  if (!(number > 0)) throw new InvalidArgumentError("a number above 0 was expected");
+  return number;
+}

@@ -1,0 +1,81 @@
+import { styleText } from "node:util";
+import type { MirrorError } from "../errors.ts";
+import type { MirrorReport, Outcome, PlannedStep } from "../events.ts";
+
+/** Bytes as people read them: 1 KiB is 1024 bytes. */
+export function bytesText(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** Seconds as people read them. */
+export function secondsText(milliseconds: number): string {
+  const s = milliseconds / 1000;
+  if (s < 10) return `${s.toFixed(1)} s`;
+  if (s < 60) return `${Math.round(s)} s`;
+  const m = Math.floor(s / 60);
+  return m < 60 ? `${m} min ${Math.round(s % 60)} s` : `${Math.floor(m / 60)} h ${m % 60} min`;
+}
+
+/** A failure in its three parts. */
+export function errorText(error: MirrorError, options: { verbose?: boolean; color?: boolean } = {}): string {
+  const head = options.color ? styleText(["red", "bold"], "error:", { validateStream: false }) : "error:";
+  const stack =
+    options.verbose && error.stack
+      ? `\n${error.stack
+          .split("\n")
+          .filter((l) => /^\s+at /.test(l))
+          .join("\n")}`
+      : "";
+  return `${head} ${error.what}\n  ${error.why}\n  ${error.next}${stack}`;
+}
+
+/** A failure as a value of the JSON document. */
+export function errorJson(error: MirrorError): Record<string, string> {
+  return { code: error.code, what: error.what, why: error.why, next: error.next };
+}
+
+/** The report as the one JSON document of --json. */
+export function reportJson(report: MirrorReport): string {
+  const step = <T extends Outcome | PlannedStep>(s: T) =>
+    "error" in s && s.error ? { ...s, error: errorJson(s.error) } : s;
+  return JSON.stringify({
+    ...report,
+    packages: report.packages.map(step),
+    ...(report.plan ? { plan: report.plan.map(step) } : {}),
+  });
+}
+
+/** The last line of a run. */
+export function summaryText(report: MirrorReport): string {
+  const parts = (["added", "replaced", "kept", "skipped", "failed"] as const)
+    .filter((key) => report[key] > 0 || key === "added")
+    .map((key) => `${report[key]} ${key}`);
+  const rate = report.milliseconds > 0 ? (report.bytes / report.milliseconds) * 1000 : 0;
+  const moved = report.bytes > 0 ? `; ${bytesText(report.bytes)} at ${bytesText(rate)}/s` : "";
+  const head = report.interrupted ? "interrupted: " : "";
+  return `${head}${parts.join(", ")}${moved} in ${secondsText(report.milliseconds)} → ${report.target}`;
+}
+
+/** The plan of a dry run, a line a package and one in all. */
+export function planText(plan: readonly PlannedStep[]): string {
+  const lines = plan.map(
+    (s) =>
+      `${s.do.padEnd(7)} ${s.subdir ?? "?"}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}${s.error ? `  (${s.error.what.replace(`${s.fileName}: `, "")})` : ""}`,
+  );
+  const counts = (["add", "replace", "keep", "skip", "refuse"] as const)
+    .map((what) => {
+      const steps = plan.filter((s) => s.do === what);
+      return steps.length > 0
+        ? `${steps.length} ${what} (${bytesText(steps.reduce((sum, s) => sum + (s.bytes ?? 0), 0))})`
+        : "";
+    })
+    .filter((t) => t !== "");
+  return [...lines, `plan: ${counts.join(", ") || "nothing to do"}; nothing was changed`].join("\n");
+}
