@@ -74,17 +74,16 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     const { refs, failures } = await offered(run.sources, run);
     const present = await findPresent(run.store, new Set(refs.map((r) => r.fileName)), run.signal);
     const plan = makePlan(refs, present, run.onConflict);
-    if (options.dryRun)
-      return report(
-        run,
-        began,
-        failures,
-        await describePlan(plan, {
-          onConflict: run.onConflict,
-          concurrency: settings.max_concurrent_downloads,
-          signal: run.signal,
-        }),
-      );
+    if (options.dryRun) {
+      const steps = await describePlan(plan, {
+        onConflict: run.onConflict,
+        concurrency: settings.max_concurrent_downloads,
+        signal: run.signal,
+      });
+      const refused = steps.flatMap((s) => (s.error ? [failed(s.fileName, s.origin, s.error)] : []));
+      for (const f of refused) run.emit({ type: "finished", result: f });
+      return report(run, began, [...failures, ...refused], steps);
+    }
 
     const results = await carryOut(plan, present, run);
     const additions = results.flatMap((r) => r.addition ?? []);
@@ -175,6 +174,10 @@ async function offered(sources: readonly Source[], run: Run): Promise<{ refs: Pa
   return { refs: bySource.flat(), failures };
 }
 
+function failed(fileName: string, origin: string, error: MirrorError): Outcome {
+  return { outcome: "failed", fileName, origin, error };
+}
+
 function badName(fileName: string): MirrorError | undefined {
   try {
     parseFileName(fileName);
@@ -228,22 +231,22 @@ async function carryOut(
 
 function report(run: Run, began: number, outcomes: readonly Outcome[], plan?: MirrorReport["plan"]): MirrorReport {
   const count = (outcome: Outcome["outcome"]) => outcomes.filter((o) => o.outcome === outcome).length;
-  const failed = outcomes.filter((o) => o.outcome === "failed" && !(o.error instanceof InterruptedError));
-  const done = outcomes.length - failed.length;
+  const failures = outcomes.filter((o) => o.outcome === "failed" && !(o.error instanceof InterruptedError));
+  const done = outcomes.length - failures.length;
   const unreachable =
-    failed.length > 0 && done === 0 && failed.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
+    failures.length > 0 && done === 0 && failures.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
   return {
     target: redactUrl(run.store.where),
     added: count("added"),
     replaced: count("replaced"),
     kept: count("kept"),
     skipped: count("skipped"),
-    failed: failed.length,
+    failed: failures.length,
     bytes: outcomes.reduce((sum, o) => sum + ("bytes" in o ? o.bytes : 0), 0),
     milliseconds: Math.round(performance.now() - began),
     interrupted: run.signal.aborted,
     ...(plan ? { plan } : {}),
     packages: outcomes.filter((o) => o.outcome !== "failed" || !(o.error instanceof InterruptedError)),
-    exitCode: run.signal.aborted ? 130 : failed.length === 0 ? 0 : unreachable ? 3 : 1,
+    exitCode: run.signal.aborted ? 130 : failures.length === 0 ? 0 : unreachable ? 3 : 1,
   };
 }

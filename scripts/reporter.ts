@@ -1,0 +1,44 @@
+import type { TestEvent } from "node:test/reporters";
+
+/** Test reporter: a line a test that fails or is skipped, the rest counted; ends with "N passed, N failed". */
+export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  let passed = 0;
+  let failed = 0;
+  let skipped = 0;
+  const files = new Map<string, number>();
+  for await (const event of source) {
+    if (event.type === "test:stdout" || event.type === "test:stderr") {
+      if (process.env["TEST_OUTPUT"]) yield event.data.message;
+      continue;
+    }
+    if (event.type !== "test:pass" && event.type !== "test:fail") continue;
+    const { data } = event;
+    // A file and a suite are not tests themselves, but one that fails by itself must be seen.
+    const container = data.details.type === "suite" || (data.nesting === 0 && /\.test\.ts$/.test(data.name));
+    const file = (data.file ?? "").replace(`${process.cwd()}/`, "");
+    if (event.type === "test:fail") {
+      const { error } = event.data.details;
+      if (container && /subtests? failed/.test(error.message)) continue;
+      failed++;
+      yield `✗ ${file}: ${data.name}\n${indent(errorOf(error))}\n`;
+    } else if (container) {
+    } else if (data.skip !== undefined) {
+      skipped++;
+      yield `- ${data.name}: ${data.skip}\n`;
+    } else {
+      passed++;
+      files.set(file, (files.get(file) ?? 0) + 1);
+    }
+  }
+  for (const [file, count] of [...files].sort()) yield `✓ ${file} (${count})\n`;
+  yield `\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`;
+}
+
+function errorOf(error: unknown): string {
+  const cause = (error as { cause?: unknown } | undefined)?.cause ?? error;
+  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+}
+
+function indent(text: string): string {
+  return text.replace(/^/gm, "    ");
+}

@@ -1,0 +1,41 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, globSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+/**
+ * `npm test`: brings the real clients to where the tests find them, then runs every test, or those whose path holds one
+ * of the words given.
+ */
+const root = new URL("..", import.meta.url).pathname;
+const python = join(root, ".cache/venv", process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
+const RATTLER = "py-rattler==0.28.0";
+
+function bring(): void {
+  if (existsSync(python) && spawnSync(python, ["-c", "import rattler"]).status === 0) return;
+  mkdirSync(join(root, ".cache"), { recursive: true });
+  const steps: [string, string[]][] = [
+    ["python3", ["-m", "venv", join(root, ".cache/venv")]],
+    [python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", RATTLER]],
+  ];
+  for (const [command, args] of steps) {
+    if (spawnSync(command, args, { stdio: ["ignore", "inherit", "inherit"] }).status === 0) continue;
+    const message = `${RATTLER} could not be installed: tests with the real client have nothing to run with`;
+    if (process.env["CI"] === "true") {
+      process.stderr.write(`error: ${message}\n`);
+      process.exit(1);
+    }
+    process.stderr.write(`notice: ${message}\n`);
+    return;
+  }
+}
+
+bring();
+const words = process.argv.slice(2);
+const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: root }).sort();
+const chosen = words.length === 0 ? files : files.filter((f) => words.some((w) => f.includes(w)));
+const run = spawnSync(
+  process.execPath,
+  ["--test", "--test-reporter", join(root, "scripts/reporter.ts"), "--test-timeout", "240000", ...chosen],
+  { cwd: root, stdio: "inherit", env: { ...process.env, NODE_NO_WARNINGS: "1" } },
+);
+process.exit(run.status ?? 1);

@@ -1,0 +1,23 @@
+"""Solves and installs from a channel with rattler, the engine of pixi, in one index format at a time.
+
+    rattler_client.py CHANNEL SUBDIR FORMAT PREFIX SPEC [SPEC…]     FORMAT: json or zst
+
+Prints the installed packages as JSON: name, version, build, subdir.
+"""
+import asyncio, json, os, sys, tempfile
+from rattler import Channel, Gateway, Platform, SourceConfig, install, solve
+
+
+async def main(channel, subdir, fmt, prefix, specs):
+    channel = Channel(os.path.abspath(channel) if os.path.exists(channel) else channel)
+    with tempfile.TemporaryDirectory() as tmp:
+        config = SourceConfig(zstd_enabled=fmt == "zst", bz2_enabled=False, sharded_enabled=False, cache_action="no-cache")
+        gateway = Gateway(cache_dir=os.path.join(tmp, "index"), default_config=config)
+        records = await solve([channel], specs, gateway=gateway, platforms=[Platform(subdir), Platform("noarch")])
+        await install(records, target_prefix=prefix, cache_dir=os.path.join(tmp, "pkgs"), platform=Platform(subdir), show_progress=False)
+    found = [f for f in os.listdir(os.path.join(prefix, "conda-meta")) if f.endswith(".json")]
+    assert len(found) == len(records), f"{len(found)} of {len(records)} were linked"
+    print(json.dumps(sorted([r.name.source, str(r.version), r.build, r.subdir] for r in records)))
+
+
+asyncio.run(main(*sys.argv[1:5], sys.argv[5:]))
