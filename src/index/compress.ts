@@ -22,7 +22,21 @@ export async function compressIndex(bytes: Uint8Array, level: number): Promise<U
   });
 }
 
-/** Decodes a `.zst` index. @throws the decoder's error when it is damaged or larger than 4 GiB. */
+/**
+ * Decodes a `.zst` index, every frame of it: some tools compress in parallel and join frames, and node's decoder stops
+ * after the first.
+ * @throws the decoder's error when it is damaged or larger than 4 GiB.
+ */
 export async function decompressIndex(bytes: Uint8Array): Promise<Uint8Array> {
-  return decompressAsync(bytes, { maxOutputLength: MAX_INDEX_BYTES, params: { [constants.ZSTD_d_windowLogMax]: 27 } });
+  const frames: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length || frames.length === 0; ) {
+    const options = { maxOutputLength: MAX_INDEX_BYTES, params: { [constants.ZSTD_d_windowLogMax]: 27 }, info: true };
+    const frame = (await decompressAsync(bytes.subarray(at), options)) as unknown as {
+      buffer: Uint8Array;
+      engine: { bytesWritten: number };
+    };
+    frames.push(frame.buffer);
+    at += frame.engine.bytesWritten;
+  }
+  return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
 }

@@ -132,10 +132,21 @@ async function readConda(fileName: string, file: ReadAt, tar: TarReader, warning
 
 const ZSTD_PARAMS = { [zlibConstants.ZSTD_d_windowLogMax]: 27 };
 
+/** Every frame of a zstd file: node's decoders stop after the first, and tell where. */
 function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
-  const limit = Math.min(LIMITS.infoBytes, Math.max(LIMITS.ratioFrom, raw.length * LIMITS.ratio));
+  const limit = decodedLimit(raw.length);
+  const frames: Uint8Array[] = [];
   try {
-    return zstdDecompressSync(raw, { maxOutputLength: limit, params: ZSTD_PARAMS });
+    for (let at = 0, decoded = 0; at < raw.length; ) {
+      const frame = zstdDecompressSync(raw.subarray(at), {
+        maxOutputLength: Math.max(1, limit - decoded),
+        params: ZSTD_PARAMS,
+        info: true,
+      }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
+      frames.push(frame.buffer);
+      decoded += frame.buffer.length;
+      at += frame.engine.bytesWritten;
+    }
   } catch (e) {
     if ((e as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw bomb(what, limit);
     throw new PackageError("DAMAGED", {
@@ -145,18 +156,25 @@ function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
       cause: e,
     });
   }
+  return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
 }
 
 async function decodeLarge(raw: Uint8Array, tar: TarReader, what: string): Promise<void> {
-  const limit = Math.min(LIMITS.infoBytes, Math.max(LIMITS.ratioFrom, raw.length * LIMITS.ratio));
-  const decoder = createZstdDecompress({ params: ZSTD_PARAMS });
-  decoder.end(raw);
-  let decoded = 0;
-  for await (const chunk of decoder as AsyncIterable<Uint8Array>) {
-    decoded += chunk.length;
-    if (decoded > limit) throw bomb(what, limit);
-    if (tar.push(chunk)) break;
+  const limit = decodedLimit(raw.length);
+  for (let at = 0, decoded = 0; at < raw.length; ) {
+    const decoder = createZstdDecompress({ params: ZSTD_PARAMS });
+    decoder.end(raw.subarray(at));
+    for await (const chunk of decoder as AsyncIterable<Uint8Array>) {
+      decoded += chunk.length;
+      if (decoded > limit) throw bomb(what, limit);
+      if (tar.push(chunk)) return;
+    }
+    at += decoder.bytesWritten;
   }
+}
+
+function decodedLimit(bytes: number): number {
+  return Math.min(LIMITS.infoBytes, Math.max(LIMITS.ratioFrom, bytes * LIMITS.ratio));
 }
 
 function bomb(what: string, limit: number): PackageError {

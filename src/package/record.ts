@@ -90,8 +90,7 @@ export function makeRecord(
     }
   }
   if (name.name.startsWith("__")) throw bad(`names the virtual package ${name.name}, which no file can be`);
-  if (!/^[0-9A-Za-z._+!-]+$/.test(name.version) || !/[0-9A-Za-z]/.test(name.version))
-    throw bad(`has a version that no client can read: ${name.version}`);
+  if (!isVersion(name.version)) throw bad(`has a version that no client can read: ${name.version}`);
   const v3 = needsV3(fields);
   if (v3) {
     throw new PackageError("NEEDS_V3", {
@@ -171,6 +170,17 @@ function needsV3(fields: Record<string, unknown>): string | undefined {
     }
   }
   return undefined;
+}
+
+/**
+ * Whether clients can parse a version: an epoch of digits, parts that are not empty, one local part (CEP 33; conda's
+ * VersionOrder). One that they can't makes them fail on the whole package name.
+ */
+function isVersion(version: string): boolean {
+  const match = /^(?:\d+!)?([0-9A-Za-z._]+)(?:\+([0-9A-Za-z._]+))?$/.exec(version);
+  if (!match) return false;
+  const parts = (text: string) => text.replace(/_+$/, "").split(/[._]/);
+  return [match[1], match[2]].every((text) => text === undefined || parts(text).every((p) => p !== ""));
 }
 
 function json(value: string | number): Uint8Array {
