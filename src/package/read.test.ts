@@ -87,6 +87,10 @@ test("odd but honest archives are accepted: ./info, zip64, deflated, pax and GNU
       "x-1.0-0.conda",
       zip([{ name: "info-x-1.0-0.tar.zst", content: zstdCompressSync(tar(info)), zip64: true }]),
     ],
+    "data descriptors": [
+      "x-1.0-0.conda",
+      zip([{ name: "info-x-1.0-0.tar.zst", content: zstdCompressSync(tar(info)), streamed: true }]),
+    ],
     deflated: [
       "x-1.0-0.conda",
       zip([{ name: "info-x-1.0-0.tar.zst", content: zstdCompressSync(tar(info)), method: 8 }]),

@@ -103,7 +103,11 @@ export function makeRecord(
   const warnings: string[] = [];
   const subdir = subdirOf(fields, knownSubdir, warnings, bad);
   const members = new Map<string, Uint8Array>();
-  for (const [key, value] of raw) if (!LEFT_OUT.has(key)) members.set(key, compact(value));
+  for (const [key, value] of raw) {
+    // `"arch": null` is what conda-build writes for noarch; no indexer passes it on.
+    const says = !LEFT_OUT.has(key) && !((key === "arch" || key === "platform") && fields[key] === null);
+    if (says) members.set(key, compact(value));
+  }
   members.set("subdir", json(subdir));
   members.set("md5", json(file.md5));
   members.set("sha256", json(file.sha256));

@@ -17,7 +17,7 @@ async def main(channel, subdir, fmt, prefix, specs):
         await install(records, target_prefix=prefix, cache_dir=os.path.join(tmp, "pkgs"), platform=Platform(subdir), show_progress=False)
     found = [f for f in os.listdir(os.path.join(prefix, "conda-meta")) if f.endswith(".json")]
     assert len(found) == len(records), f"{len(found)} of {len(records)} were linked"
-    print(json.dumps(sorted([r.name.source, str(r.version), r.build, r.subdir] for r in records)))
+    print(json.dumps(sorted([r.name.source, str(r.version), str(r.build), str(r.subdir)] for r in records)))
 
 
 asyncio.run(main(*sys.argv[1:5], sys.argv[5:]))

@@ -67,11 +67,13 @@ export interface ZipEntry {
   readonly zip64?: boolean;
   readonly encrypted?: boolean;
   readonly badCrc?: boolean;
+  /** Leaves the local header's sizes to a data descriptor, as writers do that can't go back. */
+  readonly streamed?: boolean;
   /** Another size in the directory than the content has. */
   readonly statedSize?: number;
 }
 
-/** The bytes of a zip with the given members. Local headers hold no sizes, as streaming writers leave them. */
+/** The bytes of a zip with the given members. */
 export function zip(entries: readonly ZipEntry[]): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];
@@ -81,18 +83,20 @@ export function zip(entries: readonly ZipEntry[]): Buffer {
     const stored = entry.method === 8 ? deflateRawSync(entry.content) : Buffer.from(entry.content);
     const crc = entry.badCrc ? 1 : crc32(entry.content);
     const size = entry.statedSize ?? entry.content.length;
-    const flags = (entry.encrypted ? 1 : 0) | 8;
+    const flags = (entry.encrypted ? 1 : 0) | (entry.streamed ? 8 : 0);
     const local = Buffer.alloc(30);
     local.writeUInt32LE(0x04034b50, 0);
     local.writeUInt16LE(20, 4);
     local.writeUInt16LE(flags, 6);
     local.writeUInt16LE(entry.method ?? 0, 8);
     local.writeUInt16LE(name.length, 26);
-    const descriptor = Buffer.alloc(16);
-    descriptor.writeUInt32LE(0x08074b50, 0);
-    descriptor.writeUInt32LE(crc, 4);
-    descriptor.writeUInt32LE(stored.length, 8);
-    descriptor.writeUInt32LE(entry.content.length, 12);
+    const descriptor = Buffer.alloc(entry.streamed ? 16 : 0);
+    if (entry.streamed) descriptor.writeUInt32LE(0x08074b50, 0);
+    const sizes = entry.streamed ? descriptor : local;
+    const at = entry.streamed ? 4 : 14;
+    sizes.writeUInt32LE(crc, at);
+    sizes.writeUInt32LE(stored.length, at + 4);
+    sizes.writeUInt32LE(entry.content.length, at + 8);
     parts.push(local, name, stored, descriptor);
     const extra = entry.zip64 ? Buffer.alloc(28) : Buffer.alloc(0);
     if (entry.zip64) {
