@@ -15,27 +15,38 @@ export interface Brought {
   readonly addition?: Addition;
 }
 
-/** One package from its source to its place in the target: fetched, checked, settled against what is there, moved in. */
+/**
+ * One package from its source to its place in the target: fetched, checked, settled against what is there, moved in.
+ * @param alone no other package of this run has its file name.
+ */
 export async function bring(
   ref: PackageRef,
   present: readonly Present[],
   claimed: Map<string, string>,
+  alone: boolean,
   run: Run,
 ): Promise<Brought> {
   const promised = ref.sha256 !== undefined || ref.md5 !== undefined;
   const known = promised ? undefined : unchangedSince(ref, present, run);
   const { fileName, origin } = ref;
   const places = [...leftoverPlaces(ref, present, run.store), ref, ...(ref.fallbacks ?? [])];
-  const fetched = await fetchPackage(expectedOf(ref), places, await run.stagedPath(), known?.version, {
-    receivers: run.receivers,
-    retryAttempts: run.retry.attempts,
-    longestWaitMs: run.retry.longestWaitMs,
-    clock: run.retry.clock,
-    signal: run.signal,
-    onBytes: (bytes, size) => run.emit({ type: "bytes", fileName, bytes, size }),
-    onRetry: ({ error, waitMs, place }) =>
-      run.emit({ type: "retrying", fileName, error, waitMs, origin: place.origin }),
-  });
+  const free = present.length === 0 && run.store.folder !== undefined && alone;
+  const fetched = await fetchPackage(
+    { ...expectedOf(ref), ...(free ? { placeIn: run.store.folder } : {}) },
+    places,
+    await run.stagedPath(),
+    known?.version,
+    {
+      receivers: run.receivers,
+      retryAttempts: run.retry.attempts,
+      longestWaitMs: run.retry.longestWaitMs,
+      clock: run.retry.clock,
+      signal: run.signal,
+      onBytes: (bytes, size) => run.emit({ type: "bytes", fileName, bytes, size }),
+      onRetry: ({ error, waitMs, place }) =>
+        run.emit({ type: "retrying", fileName, error, waitMs, origin: place.origin }),
+    },
+  );
   if (fetched === "unchanged") return { outcome: { outcome: "kept", fileName, subdir: known?.subdir ?? "", origin } };
   const { received, version } = fetched;
   for (const w of received.warnings) run.emit({ type: "warning", message: `${fileName}: ${w}` });
@@ -79,6 +90,12 @@ async function moveIn(
   if (earlier === sha256) return kept("kept");
   if (earlier !== undefined) throw conflict(fileName, { subdir, recorded: { sha256: earlier } }, origin, sha256);
   claimed.set(path, sha256);
+  if (received.placed) {
+    return {
+      outcome: { outcome: "added", fileName, subdir, bytes: size, origin, verified },
+      addition: { subdir, fileName, record, sha256 },
+    };
+  }
 
   const there = await withHash(
     present.find((p) => p.subdir === subdir),

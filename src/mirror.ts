@@ -215,11 +215,13 @@ async function carryOut(
     else if (step.do === "refuse") take({ outcome: { outcome: "failed", fileName, origin, error: step.error } });
   }
   const claimed = new Map<string, string>();
+  const names = new Map<string, number>();
+  for (const { offer } of transfers) names.set(offer.fileName, (names.get(offer.fileName) ?? 0) + 1);
   const bringOne = async (step: Step<PackageRef>): Promise<Brought> => {
     const { fileName, origin } = step.offer;
     run.emit({ type: "started", fileName });
     try {
-      return await bring(step.offer, present.get(fileName) ?? [], claimed, run);
+      return await bring(step.offer, present.get(fileName) ?? [], claimed, names.get(fileName) === 1, run);
     } catch (e) {
       const error: MirrorError = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, fileName);
       return { outcome: { outcome: "failed", fileName, origin, error } };

@@ -97,7 +97,7 @@ export class TarReader {
 
   #member(): void {
     const header = this.#header;
-    if (header[0] === 0 && header.every((b) => b === 0)) {
+    if (header[0] === 0 && isZero(header)) {
       if (++this.#zeroBlocks === 2) this.#done = true;
       return;
     }
@@ -227,12 +227,13 @@ export class TarReader {
  * @throws PackageError BAD_MEMBER for names that could leave the folder: absolute, with "..", a drive or a NUL.
  */
 export function safeMemberName(name: string, what: string): string {
-  const parts = name.split("/");
+  // Nearly all names are plain paths; what could be anything else is taken apart.
+  if (PLAIN.test(name) && !name.includes("..")) return name;
   const bad =
     name.startsWith("/") ||
+    name.startsWith("\\") ||
     name.includes("\0") ||
     /^[A-Za-z]:[\\/]/.test(name) ||
-    name.startsWith("\\") ||
     name.split(/[\\/]/).includes("..");
   if (bad) {
     throw new PackageError("BAD_MEMBER", {
@@ -241,22 +242,35 @@ export function safeMemberName(name: string, what: string): string {
       next: "the package is hostile or broken; leave it out",
     });
   }
-  return parts.filter((p) => p !== "" && p !== ".").join("/");
+  return name
+    .split("/")
+    .filter((p) => p !== "" && p !== ".")
+    .join("/");
 }
+
+const PLAIN = /^[A-Za-z0-9_][\w.+@-]*(?:\/[\w+@-][\w.+@-]*)*$/;
 
 function untilNul(bytes: Uint8Array): Uint8Array {
   const nul = bytes.indexOf(0);
   return nul < 0 ? bytes : bytes.subarray(0, nul);
 }
 
+function isZero(header: Buffer): boolean {
+  for (let i = 0; i < BLOCK; i++) if (header[i] !== 0) return false;
+  return true;
+}
+
 function checksumAgrees(header: Buffer): boolean {
-  let unsigned = 0;
-  let signed = 0;
+  let unsigned = 8 * 32;
+  let high = 0;
   for (let i = 0; i < BLOCK; i++) {
-    const b = i >= 148 && i < 156 ? 32 : (header[i] as number);
+    if (i === 148) i = 156;
+    const b = header[i] as number;
     unsigned += b;
-    signed += b > 127 ? b - 256 : b;
+    high += b & 128;
   }
+  // Some old writers added the bytes as signed numbers.
+  const signed = unsigned - high * 2;
   const stated = numberField(header, 148, 8);
   return stated === unsigned || stated === signed;
 }

@@ -69,6 +69,7 @@ export async function openFolder(path: string): Promise<Store> {
 
   return {
     where: root,
+    folder: root,
     async folders() {
       const entries = await readdir(root, { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
         if (e.code === "ENOENT") return [];

@@ -30,6 +30,8 @@ export class PreconditionFailed extends Error {
 export interface Store {
   /** For people: a path or URL, secrets removed. */
   readonly where: string;
+  /** The folder of this machine that it is; undefined when it lies elsewhere. */
+  readonly folder?: string;
   /** The names of the folders at the top. */
   folders(signal?: AbortSignal): Promise<string[]>;
   stat(path: string, signal?: AbortSignal): Promise<StoredFile | undefined>;

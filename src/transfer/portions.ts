@@ -11,21 +11,25 @@ export interface Portions {
 
 const SMALLEST = 64 * 1024;
 
-/** Buffers kept of each size. */
-const KEPT = 40;
+/** Bytes of idle buffers that are kept. */
+const KEPT = 16 * 1024 * 1024;
 
 export function makePortions(): Portions {
   const free = new Map<number, ArrayBuffer[]>();
+  let kept = 0;
   return {
     take(bytes) {
       const size = Math.max(SMALLEST, 2 ** Math.ceil(Math.log2(bytes)));
-      const buffer = free.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size).buffer;
-      return new Uint8Array(buffer as ArrayBuffer);
+      const idle = free.get(size)?.pop();
+      if (idle) kept -= size;
+      return new Uint8Array(idle ?? (Buffer.allocUnsafeSlow(size).buffer as ArrayBuffer));
     },
     give(buffer) {
-      const kept = free.get(buffer.byteLength);
-      if (!kept) free.set(buffer.byteLength, [buffer]);
-      else if (kept.length < KEPT) kept.push(buffer);
+      if (kept + buffer.byteLength > KEPT) return;
+      kept += buffer.byteLength;
+      const idle = free.get(buffer.byteLength);
+      if (idle) idle.push(buffer);
+      else free.set(buffer.byteLength, [buffer]);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { createHash, type Hash, hash } from "node:crypto";
-import { closeSync, openSync, rmSync, writeSync } from "node:fs";
+import { closeSync, linkSync, mkdirSync, openSync, rmSync, unlinkSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { parseFileName } from "../conda/file-name.ts";
 import { recordFacts } from "../conda/record-facts.ts";
 import { PackageError, TransferError } from "../errors.ts";
@@ -7,6 +8,8 @@ import { readPackage } from "../package/read.ts";
 import { type ReadAt, readAtBuffer, readAtFile } from "../package/read-at.ts";
 import { type FileFacts, makeRecord } from "../package/record.ts";
 import type { Expected, Received } from "./worker-messages.ts";
+
+const madeFolders = new Set<string>();
 
 /**
  * One package on its way in: hashed and written as its bytes come, then checked against what was promised and read.
@@ -82,7 +85,23 @@ export class Reception {
     } finally {
       closeSync(fd);
     }
-    return received;
+    return { ...received, placed: this.#place(received.subdir) };
+  }
+
+  /** Moves the staged file to its name in the channel's folder if that is free. Whatever else there is to say, the store says. */
+  #place(subdir: string): boolean {
+    const { placeIn, fileName } = this.#expected;
+    if (placeIn === undefined) return false;
+    const folder = join(placeIn, subdir);
+    try {
+      if (!madeFolders.has(folder)) mkdirSync(folder, { recursive: true });
+      madeFolders.add(folder);
+      linkSync(this.#stagedPath, join(folder, fileName));
+    } catch {
+      return false;
+    }
+    unlinkSync(this.#stagedPath);
+    return true;
   }
 
   async #check(file: ReadAt, facts: FileFacts): Promise<Received> {
@@ -124,6 +143,7 @@ export class Reception {
       subdir: made.subdir,
       record,
       stagedPath: this.#stagedPath,
+      placed: false,
       warnings,
     };
   }

@@ -10,6 +10,11 @@ export interface Expected {
   readonly size?: number;
   /** Where the source says it belongs. */
   readonly subdir?: string;
+  /**
+   * A channel's folder on this machine in which nothing has this file name yet: a small package is then moved to its
+   * place by the worker that wrote it, which spares two trips through the thread pool a package.
+   */
+  readonly placeIn?: string;
   /** The source's own record; published as it is when it agrees with the package. */
   readonly record?: Uint8Array;
 }
@@ -23,6 +28,8 @@ export interface Received {
   readonly subdir: string;
   readonly record: Uint8Array;
   readonly stagedPath: string;
+  /** It is in its place already, as `Expected.placeIn` allowed. */
+  readonly placed: boolean;
   readonly warnings: readonly string[];
 }
 
