@@ -93,7 +93,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       const warn = (message: string) => run.emit({ type: "warning", message });
       for (const p of await publish(run.store, additions, { zstdLevel: settings.zstd_level, warn }))
         run.emit({ type: "published", ...p });
-      await run.seen.save(run.store);
+      await run.seen.save(run.store).catch((e: Error) => warn(`what was seen could not be remembered: ${e.message}`));
     }
     return report(run, began, outcomes);
   } finally {

@@ -28,6 +28,10 @@ export interface Receivers {
 /** Portions that may be on their way to a worker for one package; with portions of 1 MiB this bounds its memory. */
 const IN_FLIGHT = 2;
 
+/**
+ * @param count threads at the most; the first starts at once, since starting takes longer than connecting to a server,
+ *   the others when there is work for them.
+ */
 export function startReceivers(count: number): Receivers {
   const threads: { worker: Worker; load: number }[] = [];
   const waiting = new Map<number, (answer: FromWorker | Error) => void>();
@@ -54,6 +58,7 @@ export function startReceivers(count: number): Receivers {
     return thread;
   };
 
+  start();
   return {
     portions,
     begin(expected, stagedPath) {

@@ -3,6 +3,8 @@
  * signatures on storage hosts. What is no URL comes back as it is.
  */
 export function redactUrl(url: string | URL): string {
+  // A Windows path would pass for a URL of scheme "c".
+  if (typeof url === "string" && !/^[a-z][a-z0-9+.-]+:\/\//i.test(url)) return url;
   let u: URL;
   try {
     u = new URL(url);
