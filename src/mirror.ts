@@ -130,6 +130,9 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   });
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const context = { http, channels: channelLookup(http, retry), mirrors: (options.mirrorOf ?? []).map(parseMirrorOf) };
+  const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
+  const seen = await openSeen(store);
+  // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const receivers = startReceivers(Math.max(1, Math.min(4, availableParallelism() - 1)));
   let staged = 0;
   return {
@@ -139,9 +142,9 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
     retry,
     receivers,
     settings,
-    sources: options.sources.map((text) => openSource(text, options.sourceType, context)),
+    sources,
     onConflict: options.onConflict ?? "error",
-    seen: await openSeen(store),
+    seen,
     emit: options.onEvent ?? (() => undefined),
     async close() {
       await Promise.all([receivers.close(), http.close()]);

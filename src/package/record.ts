@@ -64,7 +64,7 @@ export function makeRecord(
     fields = JSON.parse(utf8.decode(indexJson)) as Record<string, unknown>;
     if (typeof fields !== "object" || fields === null || Array.isArray(fields)) throw bad("holds no object");
     // The byte scanner also refuses what JSON.parse lets pass: a key that stands twice, nesting without end.
-    raw = membersOf(indexJson);
+    raw = membersOf(compact(indexJson));
   } catch (e) {
     if (e instanceof PackageError) throw e;
     const why =
@@ -102,28 +102,24 @@ export function makeRecord(
 
   const warnings: string[] = [];
   const subdir = subdirOf(fields, knownSubdir, warnings, bad);
-  const members = new Map<string, Uint8Array>();
+  // Latin-1 keeps each byte as it is, so text can be cut and joined without harm to UTF-8.
+  const members = new Map<string, string>();
   for (const [key, value] of raw) {
     // `"arch": null` is what conda-build writes for noarch; no indexer passes it on.
     const says = !LEFT_OUT.has(key) && !((key === "arch" || key === "platform") && fields[key] === null);
-    if (says) members.set(key, compact(value));
+    if (says) members.set(key, Buffer.from(value.buffer, value.byteOffset, value.length).toString("latin1"));
   }
-  members.set("subdir", json(subdir));
-  members.set("md5", json(file.md5));
-  members.set("sha256", json(file.sha256));
-  members.set("size", json(file.size));
-  const parts: Uint8Array[] = [];
-  for (const key of [...members.keys()].sort(byCodePoint)) {
-    parts.push(Buffer.from(`${parts.length === 0 ? "{" : ","}${JSON.stringify(key)}:`), members.get(key) as Uint8Array);
-  }
-  parts.push(Buffer.from("}"));
+  members.set("subdir", JSON.stringify(subdir));
+  members.set("md5", JSON.stringify(file.md5));
+  members.set("sha256", JSON.stringify(file.sha256));
+  members.set("size", String(file.size));
+  const keys = [...members.keys()].sort(byCodePoint);
+  const text = keys
+    .map((key) => `${Buffer.from(JSON.stringify(key)).toString("latin1")}:${members.get(key)}`)
+    .join(",");
   // A buffer of its own: one from Node's pool would drag 8 KiB along through every thread and list.
-  const record = Buffer.allocUnsafeSlow(parts.reduce((sum, p) => sum + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    record.set(part, at);
-    at += part.length;
-  }
+  const record = Buffer.allocUnsafeSlow(text.length + 2);
+  record.write(`{${text}}`, "latin1");
   return { subdir, record, warnings };
 }
 
@@ -185,8 +181,4 @@ function isVersion(version: string): boolean {
   if (!match) return false;
   const parts = (text: string) => text.replace(/_+$/, "").split(/[._]/);
   return [match[1], match[2]].every((text) => text === undefined || parts(text).every((p) => p !== ""));
-}
-
-function json(value: string | number): Uint8Array {
-  return Buffer.from(JSON.stringify(value));
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { Store } from "./store.ts";
 
 /**
@@ -19,16 +19,18 @@ const PATH = ".meso-forge-mirror/seen.json";
 export async function openSeen(store: Store): Promise<Seen> {
   const entries = await load(store);
   let changed = false;
-  const hashed = (key: string) => createHash("sha256").update(key).digest("base64url");
+  const hashed = (key: string) => hash("sha256", key, "base64url");
   return {
     versionOf(key, sha256) {
+      if (sha256 === undefined || entries.size === 0) return undefined;
       const entry = entries.get(hashed(key));
-      return entry && sha256 !== undefined && entry[1] === sha256 ? entry[0] : undefined;
+      return entry && entry[1] === sha256 ? entry[0] : undefined;
     },
     remember(key, version, sha256) {
-      const old = entries.get(hashed(key));
+      const name = hashed(key);
+      const old = entries.get(name);
       if (old?.[0] === version && old[1] === sha256) return;
-      entries.set(hashed(key), [version, sha256]);
+      entries.set(name, [version, sha256]);
       changed = true;
     },
     async save(to) {

@@ -81,14 +81,17 @@ export function openHttp(options: HttpOptions): HttpClient {
         };
         if (own && url.origin === first) headers["authorization"] = own;
         conditions(headers, request);
-        const response = await exchange(dispatcher, url, headers, timer.signal);
+        const response = await exchange(dispatcher, url, headers, timer.signal, {
+          translate: (e) => translate(e, url, timer.signal),
+          finish,
+        });
         const { status } = response;
         if (status === 301 || status === 302 || status === 303 || status === 307 || status === 308) {
           response.discard();
           url = redirected(url, headerOf(response, "location"), hops);
           continue;
         }
-        return await answer(url, status, response, request, timer.signal, finish);
+        return await answer(url, status, response, request, finish);
       }
     } catch (e) {
       finish();
@@ -109,7 +112,6 @@ async function answer(
   status: number,
   response: Response,
   request: OpenRequest,
-  signal: AbortSignal,
   finish: () => void,
 ): Promise<ByteStream | "unchanged"> {
   if (status === 304 && request.unlessVersion !== undefined) {
@@ -148,22 +150,7 @@ async function answer(
     cancel();
     return "unchanged";
   }
-  return { start, size, version, chunks: body(response.chunks, url, signal, finish), cancel };
-}
-
-async function* body(
-  stream: AsyncIterable<Uint8Array>,
-  url: URL,
-  signal: AbortSignal,
-  finish: () => void,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* stream;
-  } catch (e) {
-    throw translate(e, url, signal);
-  } finally {
-    finish();
-  }
+  return { start, size, version, chunks: response.chunks, cancel };
 }
 
 function conditions(headers: Record<string, string>, request: OpenRequest): void {
