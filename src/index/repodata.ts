@@ -37,7 +37,7 @@ export function mapOf(fileName: string): RecordMap {
 }
 
 /**
- * Finds the records of an index by a scan of its bytes; costs a tenth of what parsing costs.
+ * Finds the records of an index by a scan of its bytes; costs about half of what parsing costs, and makes no objects.
  * Any white space, key order and escapes; unknown top-level members are kept.
  * @throws JsonBytesError when the bytes are no JSON object, a map is no map, or a file name stands twice in one.
  */

