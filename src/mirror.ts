@@ -4,7 +4,7 @@ import { credentialsOf } from "./auth/credentials.ts";
 import { type Brought, bring } from "./bring.ts";
 import { parseFileName } from "./conda/file-name.ts";
 import { loadSettings } from "./config/load.ts";
-import type { PartialSettings, Settings } from "./config/settings.ts";
+import { indexFilesOf, type PartialSettings, type Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorEvent, MirrorReport, Outcome } from "./events.ts";
@@ -13,7 +13,7 @@ import { channelLookup } from "./source/channel-lookup.ts";
 import { openSource } from "./source/kinds.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
-import { findPresent, publish } from "./target/channel.ts";
+import { findPresent, publish, wishesFor } from "./target/channel.ts";
 import { openTarget } from "./target/kinds.ts";
 import { openSeen, type Seen } from "./target/seen.ts";
 import type { Store } from "./target/store.ts";
@@ -91,8 +91,8 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     // Also after an interruption: what is in place must be in the index.
     if (additions.length > 0 || outcomes.some((o) => o.outcome === "kept")) {
       const warn = (message: string) => run.emit({ type: "warning", message });
-      for (const p of await publish(run.store, additions, { zstdLevel: settings.zstd_level, warn }))
-        run.emit({ type: "published", ...p });
+      const options = { files: indexFilesOf(settings), warn, now: run.retry.clock.now() };
+      for (const p of await publish(run.store, wishesFor(additions), options)) run.emit({ type: "published", ...p });
       await run.seen.save(run.store).catch((e: Error) => warn(`what was seen could not be remembered: ${e.message}`));
     }
     return report(run, began, outcomes);

@@ -45,13 +45,51 @@ export const settingsSchema = z
       .int()
       .min(1)
       .max(19)
-      .default(9)
-      .describe("Compression of repodata.json.zst: 1 is fastest, 19 smallest."),
+      .nullable()
+      .default(null)
+      .describe("Compression of repodata.json.zst: 1 is fastest, 19 smallest; null chooses by the size of the index."),
+    write_zst: z.boolean().default(true).describe("Write repodata.json.zst."),
+    write_bz2: z.boolean().default(false).describe("Write repodata.json.bz2, which only old clients ask for."),
+    write_shards: z.boolean().default(true).describe("Write sharded repodata (CEP 16)."),
+    write_current_repodata: z
+      .boolean()
+      .default(true)
+      .describe("Write current_repodata.json, for conda's classic solver."),
+    write_run_exports: z.boolean().default(true).describe("Write run_exports.json (CEP 12)."),
+    write_channeldata: z.boolean().default(true).describe("Let index write channeldata.json (CEP 38)."),
+    write_html: z.boolean().default(true).describe("Let index write pages to browse the channel."),
+    base_url: z
+      .string()
+      .nullable()
+      .default(null)
+      .describe(
+        'Where packages lie when not beside the index (CEP 15); null keeps what the index says, "" removes it.',
+      ),
+    shard_grace_days: z
+      .number()
+      .min(0)
+      .max(3650)
+      .default(7)
+      .describe("Days that a shard stays after the last index that named it."),
   })
   .describe("Settings of meso-forge-mirror.");
 
 /** All settings, complete and checked. */
 export type Settings = z.infer<typeof settingsSchema>;
+
+/** The settings that say which files an index is made of. */
+export function indexFilesOf(settings: Settings) {
+  return {
+    zst: settings.write_zst,
+    bz2: settings.write_bz2,
+    shards: settings.write_shards,
+    currentRepodata: settings.write_current_repodata,
+    runExports: settings.write_run_exports,
+    zstdLevel: settings.zstd_level,
+    baseUrl: settings.base_url,
+    shardGraceMs: settings.shard_grace_days * 24 * 60 * 60 * 1000,
+  };
+}
 
 /** Some settings, as a file, the environment or flags give them. */
 export type PartialSettings = { readonly [K in keyof Settings]?: Settings[K] | undefined };

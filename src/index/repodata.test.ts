@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { JsonBytesError } from "../conda/json-bytes.ts";
-import { countRecords, emptyRepodata, findRecord, mergeRepodata, readRepodata } from "./repodata.ts";
+import { mergeRepodata, type NewRecord } from "./merge.ts";
+import { countRecords, emptyRepodata, findRecord, readRepodata } from "./repodata.ts";
 
 const bytes = (text: string) => Buffer.from(text);
-const nothing = { add: new Map<string, Uint8Array>() };
+const nothing = { add: new Map<string, NewRecord>() };
 
 const stem = fc.stringMatching(/^[a-z_][a-z0-9._-]{0,12}-[0-9][0-9a-z.!+]{0,6}-[a-z0-9_]{1,8}$/);
 const json = fc.jsonValue({ maxDepth: 4, noNullPrototype: true } as Parameters<typeof fc.jsonValue>[0]);
@@ -60,7 +61,10 @@ test("property: merging adds, replaces and removes exactly what was asked for, i
   fc.assert(
     fc.property(index, index, (value, more) => {
       const add = new Map(
-        Object.entries({ ...more.packages, ...more["packages.conda"] }).map(([k, v]) => [k, bytes(JSON.stringify(v))]),
+        Object.entries({ ...more.packages, ...more["packages.conda"] }).map(([k, v]) => [
+          k,
+          { record: bytes(JSON.stringify(v)) },
+        ]),
       );
       const remove = new Set(Object.keys(value.packages).slice(0, 2));
       const out = mergeRepodata(readRepodata(bytes(JSON.stringify(value))), { add, remove });

@@ -1,230 +1,291 @@
-import { eachMember, JsonBytesError, skipSpace, stringAt } from "../conda/json-bytes.ts";
+import { isUtf8 } from "node:buffer";
+import {
+  JsonBytesError,
+  membersOf,
+  type ObjectNotes,
+  skipSpace,
+  skipString,
+  skipValue,
+  stringAt,
+  walkObject,
+} from "../conda/json-bytes.ts";
+import type { IndexRecord } from "./index-record.ts";
 
-/** Which of the two maps of `repodata.json` a file's record stands in (CEP 36). */
-export type RecordMap = "packages" | "packages.conda";
+/**
+ * The maps of `repodata.json` that records stand in (CEP 36, CEP 48). Keys of the old two are file names; keys of those
+ * in `v3` are file names without their extension.
+ */
+export const RECORD_MAPS = ["packages", "packages.conda", "v3.tar.bz2", "v3.conda"] as const;
+export type RecordMap = (typeof RECORD_MAPS)[number];
 
 /**
  * One map of an index: where each record lies in the index's bytes. Nothing is parsed until it is asked for.
- * `order` lists the entries by file name, in code point order.
+ * `order` lists the entries by key, in code point order; undefined when they stand in that order already.
  */
-interface Entries {
-  count: number;
-  /** Four numbers an entry: key start, key end, value start, value end. Quotes of the key included. */
-  spans: Uint32Array;
-  order: Uint32Array | undefined;
+export interface Entries {
+  readonly count: number;
+  /** SPAN numbers an entry: key start and end (quotes included), value start and end, start of its "name" or 0. */
+  readonly spans: Uint32Array;
+  readonly order: Uint32Array | undefined;
 }
+
+/** Numbers an entry takes in `Entries.spans`. */
+export const SPAN = 5;
 
 /** A channel subdir's `repodata.json`: its bytes and where things lie in them. */
 export interface Repodata {
   readonly bytes: Uint8Array;
   readonly maps: Readonly<Record<RecordMap, Entries>>;
+  /** Names of files that were taken back (CEP 36). */
   readonly removed: readonly string[];
-  /** Every top-level member but the maps and `removed`, raw, in the order found. */
+  /** Every top-level member but the maps, `removed` and `v3`, raw, in the order found. */
   readonly others: readonly (readonly [key: string, value: Uint8Array])[];
+  /** Members of `v3` that hold no archives we make ("whl", and what may come), raw. */
+  readonly otherV3: readonly (readonly [key: string, value: Uint8Array])[];
+  /** Records that readers won't agree on, in words. They are kept as they are. */
+  readonly faults: readonly string[];
 }
 
-/** What a merge does to an index. */
-export interface IndexChange {
-  /** Records to add or replace, by file name: compact JSON bytes. */
-  readonly add: ReadonlyMap<string, Uint8Array>;
-  /** File names whose records go. */
-  readonly remove?: ReadonlySet<string>;
-}
+/** Spans are 32-bit offsets. */
+const MAX_BYTES = 2 ** 32 - 1;
 
 /** The map that a package file belongs to. */
-export function mapOf(fileName: string): RecordMap {
-  return fileName.endsWith(".conda") ? "packages.conda" : "packages";
+export function mapOf(fileName: string, v3 = false): RecordMap {
+  if (fileName.endsWith(".conda")) return v3 ? "v3.conda" : "packages.conda";
+  return v3 ? "v3.tar.bz2" : "packages";
+}
+
+/** A file's key in a map. */
+export function keyIn(map: RecordMap, fileName: string): string {
+  return map.startsWith("v3.") ? fileName.slice(0, fileName.length - map.length + 2) : fileName;
+}
+
+function fileNameOf(map: RecordMap, key: string): string {
+  return map.startsWith("v3.") ? key + map.slice(2) : key;
 }
 
 /**
- * Finds the records of an index by a scan of its bytes; costs about half of what parsing costs, and makes no objects.
- * Any white space, key order and escapes; unknown top-level members are kept.
- * @throws JsonBytesError when the bytes are no JSON object, a map is no map, or a file name stands twice in one.
+ * Finds the records of an index by one scan of its bytes, which makes no objects and checks that they are JSON.
+ * Any white space, key order and escapes; unknown members are kept.
+ * @throws JsonBytesError when the bytes are no JSON object in UTF-8, a map is no map, or a file name stands twice in one.
  */
 export function readRepodata(bytes: Uint8Array): Repodata {
-  const maps: Record<RecordMap, Entries> = { packages: noEntries(), "packages.conda": noEntries() };
+  if (bytes.length > MAX_BYTES) throw new JsonBytesError("an index of more than 4 GiB", MAX_BYTES);
+  if (!isUtf8(bytes)) throw new JsonBytesError("text that is not UTF-8", 0);
+  const maps: Record<RecordMap, Entries> = {
+    packages: noEntries(),
+    "packages.conda": noEntries(),
+    "v3.tar.bz2": noEntries(),
+    "v3.conda": noEntries(),
+  };
   const others: [string, Uint8Array][] = [];
+  const otherV3: [string, Uint8Array][] = [];
+  const faults: string[] = [];
   let removed: string[] = [];
-  const seen = new Set<string>();
-  let at = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
-  at = eachMember(bytes, at, (keyStart, keyEnd, valueStart, valueEnd) => {
+  const once = (seen: Set<string>, keyStart: number, keyEnd: number): string => {
     const key = stringAt(bytes, keyStart, keyEnd);
     if (seen.has(key)) throw new JsonBytesError(`key ${JSON.stringify(key)} stands twice`, keyStart);
     seen.add(key);
-    if (key === "packages" || key === "packages.conda") maps[key] = readEntries(bytes, valueStart);
-    else if (key === "removed") removed = readRemoved(bytes.subarray(valueStart, valueEnd), valueStart);
-    else others.push([key, bytes.subarray(valueStart, valueEnd)]);
+    return key;
+  };
+  const into = (map: RecordMap, valueStart: number): number => {
+    const { entries, end } = readEntries(bytes, valueStart, faults);
+    maps[map] = entries;
+    return end;
+  };
+  const seen = new Set<string>();
+  const begin = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
+  const end = walkObject(bytes, begin, (keyStart, keyEnd, valueStart) => {
+    const key = once(seen, keyStart, keyEnd);
+    if (key === "packages" || key === "packages.conda") return into(key, valueStart);
+    if (key === "v3") {
+      const seenV3 = new Set<string>();
+      return walkObject(bytes, valueStart, (start, stop, at) => {
+        const bucket = once(seenV3, start, stop);
+        if (bucket === "conda" || bucket === "tar.bz2") return into(`v3.${bucket}`, at);
+        const bucketEnd = skipValue(bytes, at);
+        otherV3.push([bucket, bytes.subarray(at, bucketEnd)]);
+        return bucketEnd;
+      });
+    }
+    const valueEnd = skipValue(bytes, valueStart);
+    const value = bytes.subarray(valueStart, valueEnd);
+    if (key === "removed") removed = readRemoved(value, valueStart);
+    else others.push([key, value]);
+    return valueEnd;
   });
-  if (skipSpace(bytes, at) !== bytes.length) throw new JsonBytesError("something follows the index", at);
-  return { bytes, maps, removed, others };
+  if (skipSpace(bytes, end) !== bytes.length) throw new JsonBytesError("something follows the index", end);
+  return { bytes, maps, removed, others, otherV3, faults };
 }
 
 /** The index of a subdir that has no packages. */
 export function emptyRepodata(subdir: string): Repodata {
-  const info = Buffer.from(JSON.stringify({ subdir }));
-  return {
-    bytes: new Uint8Array(0),
-    maps: { packages: noEntries(), "packages.conda": noEntries() },
-    removed: [],
-    others: [["info", info]],
-  };
+  return readRepodata(Buffer.from(JSON.stringify({ info: { subdir } })));
 }
 
 /** How many records the index holds. */
 export function countRecords(index: Repodata): number {
-  return index.maps.packages.count + index.maps["packages.conda"].count;
+  return RECORD_MAPS.reduce((sum, map) => sum + index.maps[map].count, 0);
 }
 
-/** The raw record of a file, or undefined. Shares the index's memory: copy it to keep it. */
+/** The raw record of a file, or undefined; one in `v3` hides one in the old maps. Shares the index's memory. */
 export function findRecord(index: Repodata, fileName: string): Uint8Array | undefined {
-  const entries = index.maps[mapOf(fileName)];
-  const order = orderOf(index.bytes, entries);
+  return lookUp(index, mapOf(fileName, true), fileName) ?? lookUp(index, mapOf(fileName), fileName);
+}
+
+/** The raw record of a file in one map, or undefined. */
+export function lookUp(index: Repodata, map: RecordMap, fileName: string): Uint8Array | undefined {
+  const entries = index.maps[map];
+  const key = keyIn(map, fileName);
   let low = 0;
   let high = entries.count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (keyAt(index.bytes, entries, order[middle] as number) < fileName) low = middle + 1;
+    if (keyAt(index.bytes, entries, nth(entries, middle)) < key) low = middle + 1;
     else high = middle;
   }
   if (low === entries.count) return undefined;
-  const entry = order[low] as number;
-  return keyAt(index.bytes, entries, entry) === fileName
-    ? index.bytes.subarray(entries.spans[entry * 4 + 2], entries.spans[entry * 4 + 3])
-    : undefined;
+  const entry = nth(entries, low);
+  return keyAt(index.bytes, entries, entry) === key ? valueAt(index.bytes, entries, entry) : undefined;
 }
+
+/** Every record, map after map, in the order of file names. */
+export function* recordsOf(
+  index: Repodata,
+  maps: readonly RecordMap[] = RECORD_MAPS,
+): Generator<IndexRecord & { readonly map: RecordMap }> {
+  for (const map of maps) {
+    const entries = index.maps[map];
+    for (let i = 0; i < entries.count; i++) {
+      const entry = nth(entries, i);
+      const fileName = fileNameOf(map, keyAt(index.bytes, entries, entry));
+      yield { map, fileName, record: valueAt(index.bytes, entries, entry) };
+    }
+  }
+}
+
+/** Where a record stands in an index: a number that `recordAt` understands. */
+export type Place = number;
+
+/** Entries of one map; a map's number times this, plus the entry, is a place. */
+const PLACES = 2 ** 30;
 
 /**
- * The index with a change applied, as the bytes of a `repodata.json`: compact, file names in code point order, every
- * record that the change does not name byte for byte as it was. Same index, same change, same bytes.
- * What is added leaves `removed`; what is removed is not put there: that list is for yanked files, not for pruned ones.
+ * Places of the records by their own `name`, in lower case: all of them, or those whose name is among `names`.
+ * Records without a name are left out.
  */
-export function mergeRepodata(index: Repodata, change: IndexChange): Uint8Array {
-  const out = new Segments();
-  const others = new Map(index.others);
-  out.text('{"info":').bytes(others.get("info") ?? Buffer.from("{}"));
-  for (const map of ["packages", "packages.conda"] as const) {
-    out.text(`,"${map}":{`);
-    mergeMap(out, index.bytes, index.maps[map], change, map);
-    out.text("}");
+export function placesByName(index: Repodata, names?: ReadonlySet<string>): Map<string, Place[]> {
+  const wanted = names && new Set([...names].map(hashText)).add(LOOK);
+  const found = new Map<string, Place[]>();
+  for (const [m, map] of RECORD_MAPS.entries()) {
+    const entries = index.maps[map];
+    for (let i = 0; i < entries.count; i++) {
+      const entry = nth(entries, i);
+      const at = entries.spans[entry * SPAN + 4] as number;
+      if (at === 0) continue;
+      // Half a million records pass here: a hash of the bytes spares a string for all but the few that are wanted.
+      if (wanted && !wanted.has(hashBytes(index.bytes, at))) continue;
+      const name = nameAt(index.bytes, at);
+      if (name === undefined || (names && !names.has(name))) continue;
+      const places = found.get(name);
+      if (places) places.push(m * PLACES + entry);
+      else found.set(name, [m * PLACES + entry]);
+    }
   }
-  const removed = index.removed.filter((fileName) => !change.add.has(fileName));
-  out.text(`,"removed":${JSON.stringify(removed.sort())}`);
-  out.text(',"repodata_version":').bytes(others.get("repodata_version") ?? Buffer.from("1"));
-  for (const [key, value] of index.others) {
-    if (key !== "info" && key !== "repodata_version") out.text(`,${JSON.stringify(key)}:`).bytes(value);
-  }
-  return out.text("}").join();
+  return found;
 }
 
-function mergeMap(out: Segments, bytes: Uint8Array, entries: Entries, change: IndexChange, map: RecordMap): void {
-  const added = [...change.add.keys()].filter((fileName) => mapOf(fileName) === map).sort();
-  const order = orderOf(bytes, entries);
-  let next = 0;
-  let first = true;
-  const emitAdded = (fileName: string) => {
-    out.text(`${first ? "" : ","}${JSON.stringify(fileName)}:`).bytes(change.add.get(fileName) as Uint8Array);
-    first = false;
-  };
-  const touched = added.length > 0 || (change.remove?.size ?? 0) > 0;
-  for (let i = 0; i < entries.count; i++) {
-    const entry = order[i] as number;
-    if (touched) {
-      const key = keyAt(bytes, entries, entry);
-      while (next < added.length && (added[next] as string) < key) emitAdded(added[next++] as string);
-      if (next < added.length && added[next] === key) {
-        emitAdded(added[next++] as string);
-        continue;
-      }
-      if (change.remove?.has(key)) continue;
-    }
-    const [keyStart, keyEnd, valueStart, valueEnd] = entries.spans.subarray(entry * 4, entry * 4 + 4) as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    if (!first) out.text(",");
-    if (keyEnd + 1 === valueStart) out.span(bytes, keyStart, valueEnd);
-    else out.span(bytes, keyStart, keyEnd).text(":").span(bytes, valueStart, valueEnd);
-    first = false;
-  }
-  while (next < added.length) emitAdded(added[next++] as string);
+/** The record at a place. */
+export function recordAt(index: Repodata, place: Place): IndexRecord & { readonly map: RecordMap } {
+  const map = RECORD_MAPS[Math.floor(place / PLACES)] as RecordMap;
+  const entries = index.maps[map];
+  const entry = place % PLACES;
+  const fileName = fileNameOf(map, keyAt(index.bytes, entries, entry));
+  return { map, fileName, record: valueAt(index.bytes, entries, entry) };
 }
 
-/** Collects pieces of bytes, joining neighbours of the same buffer, and copies each once. */
-class Segments {
-  readonly #pieces: Uint8Array[] = [];
-  #total = 0;
-  #from: Uint8Array | undefined;
-  #start = 0;
-  #end = 0;
+/** A record's `name` in lower case; undefined when it has none, or one that is no text. */
+export function nameIn(record: Uint8Array): string | undefined {
+  const notes: ObjectNotes = { nameAt: -1, unsure: false };
+  skipValue(record, 0, notes);
+  return notes.nameAt < 0 ? undefined : nameAt(record, notes.nameAt);
+}
 
-  text(text: string): this {
-    // A comma between two records of the source lies between them there as well: then it is one copy.
-    if (text === "," && this.#from && this.#from[this.#end] === 44) {
-      this.#end++;
-      return this;
-    }
-    return this.bytes(Buffer.from(text));
+function nameAt(bytes: Uint8Array, at: number): string | undefined {
+  return bytes[at] === 34 ? stringAt(bytes, at, skipString(bytes, at)).toLowerCase() : undefined;
+}
+
+/** FNV-1a of the string that begins at a quote, in lower case; LOOK where it has escapes or is not ASCII. */
+function hashBytes(bytes: Uint8Array, at: number): number {
+  let h = 0x811c9dc5;
+  for (let i = at + 1; ; i++) {
+    let c = bytes[i] as number;
+    if (c === 34) return h >>> 0;
+    if (c === 92 || c > 127) return LOOK;
+    if (c >= 65 && c <= 90) c += 32;
+    h = Math.imul(h ^ c, 0x01000193);
   }
-  bytes(bytes: Uint8Array): this {
-    this.#flush();
-    this.#pieces.push(bytes);
-    this.#total += bytes.length;
-    return this;
-  }
-  span(bytes: Uint8Array, start: number, end: number): this {
-    if (this.#from === bytes && this.#end === start) this.#end = end;
-    else {
-      this.#flush();
-      this.#from = bytes;
-      this.#start = start;
-      this.#end = end;
-    }
-    return this;
-  }
-  #flush(): void {
-    if (!this.#from) return;
-    this.#pieces.push(this.#from.subarray(this.#start, this.#end));
-    this.#total += this.#end - this.#start;
-    this.#from = undefined;
-  }
-  join(): Uint8Array {
-    this.#flush();
-    const out = Buffer.allocUnsafeSlow(this.#total);
-    let at = 0;
-    for (const piece of this.#pieces) {
-      out.set(piece, at);
-      at += piece.length;
-    }
-    return out;
-  }
+}
+
+/** The hash of what has to be looked at to be known. */
+const LOOK = 0;
+
+function hashText(text: string): number {
+  let h = 0x811c9dc5;
+  for (const c of Buffer.from(text)) h = Math.imul(h ^ c, 0x01000193);
+  return h >>> 0;
+}
+
+/** The entry at place `i` of the order of keys. */
+export function nth(entries: Entries, i: number): number {
+  return entries.order ? (entries.order[i] as number) : i;
+}
+
+/** The key of an entry. */
+export function keyAt(bytes: Uint8Array, entries: Entries, entry: number): string {
+  return stringAt(bytes, entries.spans[entry * SPAN] as number, entries.spans[entry * SPAN + 1] as number);
+}
+
+function valueAt(bytes: Uint8Array, entries: Entries, entry: number): Uint8Array {
+  return bytes.subarray(entries.spans[entry * SPAN + 2], entries.spans[entry * SPAN + 3]);
 }
 
 function noEntries(): Entries {
   return { count: 0, spans: new Uint32Array(0), order: undefined };
 }
 
-function readEntries(bytes: Uint8Array, at: number): Entries {
-  let spans = new Uint32Array(1024);
+function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries: Entries; end: number } {
+  let spans = new Uint32Array(SPAN * 1024);
   let n = 0;
-  eachMember(bytes, at, (keyStart, keyEnd, valueStart, valueEnd) => {
-    if (n + 4 > spans.length) {
+  const notes: ObjectNotes = { nameAt: -1, unsure: false };
+  const end = walkObject(bytes, at, (keyStart, keyEnd, valueStart) => {
+    if (n + SPAN > spans.length) {
       const grown = new Uint32Array(spans.length * 2);
       grown.set(spans);
       spans = grown;
     }
     if (bytes[valueStart] !== 123)
       throw new JsonBytesError(`the record of ${stringAt(bytes, keyStart, keyEnd)} is no object`, valueStart);
+    const valueEnd = skipValue(bytes, valueStart, notes);
+    if (notes.unsure) {
+      try {
+        membersOf(bytes.subarray(valueStart, valueEnd));
+      } catch (e) {
+        faults.push(
+          `the record of ${stringAt(bytes, keyStart, keyEnd)}: ${(e as Error).message.replace(/ at byte.*/, "")}`,
+        );
+      }
+    }
     spans[n] = keyStart;
     spans[n + 1] = keyEnd;
     spans[n + 2] = valueStart;
     spans[n + 3] = valueEnd;
-    n += 4;
+    spans[n + 4] = Math.max(0, notes.nameAt);
+    n += SPAN;
+    return valueEnd;
   });
-  const entries: Entries = { count: n / 4, spans, order: undefined };
-  refuseTwins(bytes, entries);
-  return entries;
+  const count = n / SPAN;
+  return { entries: { count, spans, order: orderOf(bytes, spans, count) }, end };
 }
 
 function readRemoved(bytes: Uint8Array, at: number): string[] {
@@ -239,48 +300,42 @@ function readRemoved(bytes: Uint8Array, at: number): string[] {
   return list;
 }
 
-function keyAt(bytes: Uint8Array, entries: Entries, entry: number): string {
-  return stringAt(bytes, entries.spans[entry * 4] as number, entries.spans[entry * 4 + 1] as number);
-}
-
-/** Entries by file name. Indexes are nearly always written in order already; then this compares neighbours and no more. */
-function orderOf(bytes: Uint8Array, entries: Entries): Uint32Array {
-  if (entries.order) return entries.order;
-  const order = new Uint32Array(entries.count);
+/**
+ * The order of keys; undefined where they are in order, as nearly always: then this compares neighbours and no more.
+ * @throws JsonBytesError when a key stands twice.
+ */
+function orderOf(bytes: Uint8Array, spans: Uint32Array, count: number): Uint32Array | undefined {
+  const refuse = (entry: number): never => {
+    const key = stringAt(bytes, spans[entry * SPAN] as number, spans[entry * SPAN + 1] as number);
+    throw new JsonBytesError(`the file name ${key} stands twice`, spans[entry * SPAN] as number);
+  };
   let sorted = true;
-  for (let i = 0; i < order.length; i++) {
-    order[i] = i;
-    if (i > 0 && sorted && compareKeys(bytes, entries.spans, i - 1, i) > 0) sorted = false;
+  for (let i = 1; sorted && i < count; i++) {
+    const c = compareKeys(bytes, spans, i - 1, i);
+    if (c === 0) refuse(i);
+    if (c > 0) sorted = false;
   }
-  if (!sorted) order.sort((a, b) => compareKeys(bytes, entries.spans, a, b));
-  entries.order = order;
+  if (sorted) return undefined;
+  const order = new Uint32Array(count);
+  for (let i = 0; i < count; i++) order[i] = i;
+  order.sort((a, b) => compareKeys(bytes, spans, a, b));
+  for (let i = 1; i < count; i++)
+    if (compareKeys(bytes, spans, order[i - 1] as number, order[i] as number) === 0) refuse(order[i] as number);
   return order;
-}
-
-function refuseTwins(bytes: Uint8Array, entries: Entries): void {
-  const order = orderOf(bytes, entries);
-  for (let i = 1; i < order.length; i++) {
-    if (compareKeys(bytes, entries.spans, order[i - 1] as number, order[i] as number) === 0) {
-      throw new JsonBytesError(
-        `the file name ${keyAt(bytes, entries, order[i] as number)} stands twice`,
-        entries.spans[(order[i] as number) * 4] as number,
-      );
-    }
-  }
 }
 
 /** Compares two keys; byte order of UTF-8 is code point order. Keys with escapes are decoded first. */
 function compareKeys(bytes: Uint8Array, spans: Uint32Array, a: number, b: number): number {
-  let i = (spans[a * 4] as number) + 1;
-  let j = (spans[b * 4] as number) + 1;
-  const aEnd = (spans[a * 4 + 1] as number) - 1;
-  const bEnd = (spans[b * 4 + 1] as number) - 1;
+  let i = (spans[a * SPAN] as number) + 1;
+  let j = (spans[b * SPAN] as number) + 1;
+  const aEnd = (spans[a * SPAN + 1] as number) - 1;
+  const bEnd = (spans[b * SPAN + 1] as number) - 1;
   for (; i < aEnd && j < bEnd; i++, j++) {
     const x = bytes[i] as number;
     const y = bytes[j] as number;
     if (x === 92 || y === 92) {
-      const left = stringAt(bytes, spans[a * 4] as number, spans[a * 4 + 1] as number);
-      const right = stringAt(bytes, spans[b * 4] as number, spans[b * 4 + 1] as number);
+      const left = stringAt(bytes, spans[a * SPAN] as number, spans[a * SPAN + 1] as number);
+      const right = stringAt(bytes, spans[b * SPAN] as number, spans[b * SPAN + 1] as number);
       return Buffer.compare(Buffer.from(left), Buffer.from(right));
     }
     if (x !== y) return x - y;

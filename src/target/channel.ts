@@ -1,16 +1,17 @@
 import { isSubdir } from "../conda/file-name.ts";
 import { type RecordFacts, recordFacts } from "../conda/record-facts.ts";
-import { MirrorError, TargetError } from "../errors.ts";
-import { compressIndex, decompressIndex } from "../index/compress.ts";
+import { TargetError } from "../errors.ts";
+import { findRecord } from "../index/repodata.ts";
+import { openIndexState } from "./index-state.ts";
+import { readIndex } from "./read-index.ts";
+import { PreconditionFailed, type Store } from "./store.ts";
 import {
-  countRecords,
-  emptyRepodata,
-  findRecord,
-  mergeRepodata,
-  type Repodata,
-  readRepodata,
-} from "../index/repodata.ts";
-import { PreconditionFailed, type StagedFile, type Store } from "./store.ts";
+  type Addition,
+  type PublishedSubdir,
+  type PublishOptions,
+  publishSubdir,
+  type SubdirWish,
+} from "./subdir-index.ts";
 
 /** A file that the target already has under some name, in one of its subdirs. */
 export interface Present {
@@ -21,34 +22,6 @@ export interface Present {
   /** Bytes of the file; undefined when only the index has it. */
   readonly fileSize: number | undefined;
 }
-
-/** A package that is in place (or staged to replace one) and has to be in the index. */
-export interface Addition {
-  readonly subdir: string;
-  readonly fileName: string;
-  readonly record: Uint8Array;
-  readonly sha256: string;
-  /** Set where the file replaces another: it is moved only when the index is written, so that both change together. */
-  readonly replaceWith?: StagedFile;
-}
-
-export interface PublishedSubdir {
-  readonly subdir: string;
-  readonly records: number;
-  /** The index files that were written; none when nothing changed. */
-  readonly written: readonly string[];
-}
-
-/** Index files of a channel that we don't write yet. One that is left behind a change hides packages from its readers. */
-const STALE = [
-  "repodata_shards.msgpack.zst",
-  "current_repodata.json",
-  "current_repodata.json.zst",
-  "current_repodata.json.bz2",
-  "repodata.json.bz2",
-  "repodata.json.gz",
-  "repodata.jlap",
-];
 
 /** How often a lost race is run again before another writer counts as the winner for good. */
 const MAX_RACES = 20;
@@ -80,28 +53,37 @@ export async function findPresent(
 }
 
 /**
- * Merges additions into the channel's indexes and writes what changed: `repodata.json.zst`, then `repodata.json`, in
- * every subdir touched and always in noarch, which clients insist on (CEP 26). Everything that was there stays, byte
- * for byte. Runs that meet lose nothing: each merges into what it finds at that moment, and a lost race is run again.
+ * Merges wishes into the channel's indexes and writes what changes, in every subdir named and always in noarch, which
+ * clients insist on (CEP 26). Everything that was there stays, byte for byte. Runs that meet lose nothing: each merges
+ * into what it finds at that moment, and a lost race is run again.
  */
 export async function publish(
   store: Store,
-  additions: readonly Addition[],
-  options: { zstdLevel: number; warn: (message: string) => void },
+  wishes: ReadonlyMap<string, SubdirWish>,
+  options: PublishOptions,
   signal?: AbortSignal,
 ): Promise<PublishedSubdir[]> {
-  const bySubdir = new Map<string, Addition[]>([["noarch", []]]);
-  for (const a of additions) bySubdir.set(a.subdir, [...(bySubdir.get(a.subdir) ?? []), a]);
+  const all = new Map<string, SubdirWish>([["noarch", { additions: [] }], ...wishes]);
   const replaced = new Set<Addition>();
   for (let race = 1; ; race++) {
     try {
       return await store.exclusive(async () => {
+        const state = await openIndexState(store);
         const published: PublishedSubdir[] = [];
-        for (const subdir of [...bySubdir.keys()].sort()) {
-          published.push(
-            await publishSubdir(store, subdir, bySubdir.get(subdir) as Addition[], replaced, options, signal),
+        for (const [subdir, wish] of [...all].sort(([a], [b]) => (a < b ? -1 : 1))) {
+          const { state: next, ...done } = await publishSubdir(
+            store,
+            subdir,
+            wish,
+            replaced,
+            state.get(subdir),
+            options,
+            signal,
           );
+          state.set(subdir, next);
+          published.push(done);
         }
+        await state.save();
         return published;
       }, signal);
     } catch (e) {
@@ -118,87 +100,13 @@ export async function publish(
   }
 }
 
-async function publishSubdir(
-  store: Store,
-  subdir: string,
-  additions: readonly Addition[],
-  replaced: Set<Addition>,
-  options: { zstdLevel: number; warn: (message: string) => void },
-  signal?: AbortSignal,
-): Promise<PublishedSubdir> {
-  const current = await readIndex(store, subdir, signal);
-  const add = new Map<string, Uint8Array>();
+/** Additions by the subdir whose index they go into. */
+export function wishesFor(additions: readonly Addition[]): Map<string, SubdirWish> {
+  const bySubdir = new Map<string, { additions: Addition[] }>();
   for (const a of additions) {
-    const old = findRecord(current.index, a.fileName);
-    // The record of the same bytes that is there already stays: it may be hot-fixed, and holds when it was indexed.
-    if (!old || recordFacts(old).sha256 !== a.sha256) add.set(a.fileName, a.record);
+    const wish = bySubdir.get(a.subdir);
+    if (wish) wish.additions.push(a);
+    else bySubdir.set(a.subdir, { additions: [a] });
   }
-  const written: string[] = [];
-  const json = `${subdir}/repodata.json`;
-  const zst = `${json}.zst`;
-  const bytes =
-    add.size === 0 && current.jsonVersion !== undefined ? current.index.bytes : mergeRepodata(current.index, { add });
-  const changed = current.jsonVersion === undefined || add.size > 0;
-  if (changed) {
-    for (const name of STALE) {
-      if (!(await store.stat(`${subdir}/${name}`, signal))) continue;
-      await store.remove(`${subdir}/${name}`, signal);
-      options.warn(`${subdir}/${name} was removed: it can't be kept up to date yet, and a stale one hides packages`);
-    }
-  }
-  for (const a of additions) {
-    if (!a.replaceWith || replaced.has(a)) continue;
-    await store.put(`${a.subdir}/${a.fileName}`, a.replaceWith, "any", signal);
-    replaced.add(a);
-  }
-  if (changed || !(await store.stat(zst, signal))) {
-    await store.put(zst, await compressIndex(bytes, options.zstdLevel), "any", signal);
-    written.push(zst);
-  }
-  if (changed) {
-    await store.put(
-      json,
-      bytes,
-      current.jsonVersion === undefined ? "absent" : { version: current.jsonVersion },
-      signal,
-    );
-    written.push(json);
-  }
-  return {
-    subdir,
-    records: countRecords(current.index) + [...add.keys()].filter((f) => !findRecord(current.index, f)).length,
-    written,
-  };
-}
-
-/**
- * A subdir's index as it is now: `repodata.json`, else its `.zst`, else an empty one.
- * @throws TargetError BAD_INDEX when there is one that can't be read: writing over it would lose what it lists.
- */
-async function readIndex(
-  store: Store,
-  subdir: string,
-  signal?: AbortSignal,
-): Promise<{ index: Repodata; jsonVersion: string | undefined }> {
-  const json = `${subdir}/repodata.json`;
-  let path = json;
-  try {
-    let stored = await store.get(json, signal);
-    const jsonVersion = stored?.version;
-    if (!stored) {
-      path = `${json}.zst`;
-      stored = await store.get(path, signal);
-      if (!stored) return { index: emptyRepodata(subdir), jsonVersion: undefined };
-      stored = { ...stored, bytes: await decompressIndex(stored.bytes) };
-    }
-    return { index: readRepodata(stored.bytes), jsonVersion };
-  } catch (e) {
-    if (e instanceof MirrorError) throw e;
-    throw new TargetError("BAD_INDEX", {
-      what: `${store.where}: ${path} can't be read`,
-      why: (e as Error).message,
-      next: "nothing was changed; restore it, or move it away to have the index built from this run's packages alone",
-      cause: e,
-    });
-  }
+  return bySubdir;
 }

@@ -1,13 +1,36 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream, type Stats } from "node:fs";
-import { copyFile, link, mkdir, open, readdir, rename, rm, rmdir, stat, unlink } from "node:fs/promises";
+import {
+  closeSync,
+  createReadStream,
+  type Dirent,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeSync,
+} from "node:fs";
+import {
+  copyFile,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  rmdir,
+  stat,
+  unlink,
+} from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { MirrorError, TargetError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
 import { withFileLock } from "./folder-lock.ts";
-import { type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
+import { type Pieces, type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
 
 /** Our own corner of a channel: the lock, packages on their way in, and caches that may be deleted. No client looks there. */
 export const OWN_FOLDER = ".meso-forge-mirror";
@@ -84,6 +107,23 @@ export async function openFolder(path: string): Promise<Store> {
       const s = await stat(at(path)).catch(absent);
       return s?.isFile() ? { path, size: s.size, version: versionOf(s) } : undefined;
     },
+    async *list(folder, signal) {
+      const entries = await readdir(at(folder), { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
+        if (e.code === "ENOENT") return [];
+        throw refuse(e);
+      });
+      for (let i = 0; i < entries.length; i++) {
+        const entry = entries[i] as Dirent;
+        if (i % STATS_IN_A_ROW === 0) {
+          signal?.throwIfAborted();
+          if (i > 0) await setImmediate();
+        }
+        if (!entry.isFile() && !entry.isSymbolicLink()) continue;
+        // Synchronous: a trip through the thread pool a file costs ten times what asking the file system costs.
+        const s = statSync(join(at(folder), entry.name), { throwIfNoEntry: false });
+        if (s?.isFile()) yield { path: `${folder}/${entry.name}`, size: s.size, version: versionOf(s) };
+      }
+    },
     async get(path) {
       const file = await open(at(path), "r").catch((e: NodeJS.ErrnoException) => {
         if (e.code === "ENOENT") return undefined;
@@ -91,7 +131,8 @@ export async function openFolder(path: string): Promise<Store> {
       });
       if (!file) return undefined;
       try {
-        return { version: versionOf(await file.stat()), bytes: await file.readFile() };
+        const s = await file.stat();
+        return { version: versionOf(s), bytes: await readAll(file, s.size) };
       } finally {
         await file.close();
       }
@@ -115,37 +156,62 @@ export async function openFolder(path: string): Promise<Store> {
       }
       return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
     },
-    async put(path: string, body: Uint8Array | StagedFile, expect: Precondition) {
+    async put(path: string, body: Uint8Array | StagedFile | Pieces, expect: Precondition) {
       const final = at(path);
       await prepare(dirname(final));
+      const into = (from: string) => (expect === "absent" ? moveNew(from, final, path) : renameOver(from, final));
       try {
         if (typeof expect === "object") {
           const now = await stat(final).catch(absent);
           if (!now || versionOf(now) !== expect.version) throw new PreconditionFailed(path);
         }
-        if (!(body instanceof Uint8Array)) {
-          if (expect === "absent") await moveNew(body.stagedPath, final, path);
-          else await renameOver(body.stagedPath, final);
-          return;
+        if ("stagedPath" in body) {
+          const version = versionOf(await stat(body.stagedPath));
+          await into(body.stagedPath);
+          return version;
         }
         const temporary = join(dirname(final), `.${randomBytes(6).toString("hex")}.tmp`);
+        let version: string;
         try {
           const file = await open(temporary, "wx");
           try {
-            await file.writeFile(body);
+            if (body instanceof Uint8Array) await writeAll(file, body);
+            else for await (const piece of body) await writeAll(file, piece);
             await file.sync();
+            version = versionOf(await file.stat());
           } finally {
             await file.close();
           }
-          if (expect === "absent") await moveNew(temporary, final, path);
-          else await renameOver(temporary, final);
+          await into(temporary);
         } catch (e) {
           await rm(temporary, { force: true });
           throw e;
         }
         await syncFolder(dirname(final));
+        return version;
       } catch (e) {
         throw e instanceof PreconditionFailed ? e : refuse(e);
+      }
+    },
+    async putNew(prefix, files, signal) {
+      const touched = new Set<string>();
+      let written = 0;
+      try {
+        for (const { path, bytes } of files) {
+          const final = at(prefix + path);
+          if (statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
+          const folder = dirname(final);
+          if (!touched.has(folder)) await prepare(folder);
+          touched.add(folder);
+          writeDurably(final, bytes, written < SYNCED_ONE_BY_ONE);
+          if (++written % 64 === 0) {
+            signal?.throwIfAborted();
+            await setImmediate();
+          }
+        }
+        for (const folder of touched) await syncFolder(folder);
+      } catch (e) {
+        throw (e as Error).name === "AbortError" ? e : refuse(e);
       }
     },
     async remove(path) {
@@ -170,6 +236,52 @@ export async function openFolder(path: string): Promise<Store> {
       await rmdir(dirname(mine)).catch(() => undefined);
     },
   };
+}
+
+/** How many files are asked for before other work gets a turn. */
+const STATS_IN_A_ROW = 1000;
+
+/**
+ * Of many files that are written at once, this many are synced each; syncing thousands takes minutes. One that a power
+ * failure cuts has another size than it must have, and is written again by the next run that makes it.
+ */
+const SYNCED_ONE_BY_ONE = 64;
+
+/** Writes a file under a temporary name and moves it over; synchronous, since thousands of them come in a row. */
+function writeDurably(final: string, bytes: Uint8Array, synced: boolean): void {
+  const temporary = join(dirname(final), `.${randomBytes(6).toString("hex")}.tmp`);
+  try {
+    const fd = openSync(temporary, "wx");
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+      if (synced) fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, final);
+  } catch (e) {
+    rmSync(temporary, { force: true });
+    throw e;
+  }
+}
+
+/** Node reads and writes at most 2 GiB at once. */
+const AT_ONCE = 1024 ** 3;
+
+async function readAll(file: FileHandle, size: number): Promise<Uint8Array> {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  while (at < size) {
+    const { bytesRead } = await file.read(bytes, at, Math.min(AT_ONCE, size - at), at);
+    if (bytesRead === 0) break;
+    at += bytesRead;
+  }
+  return at === size ? bytes : bytes.subarray(0, at);
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; )
+    at += (await file.write(bytes, at, Math.min(AT_ONCE, bytes.length - at))).bytesWritten;
 }
 
 function absent(e: NodeJS.ErrnoException): undefined {

@@ -18,6 +18,15 @@ export interface StagedFile {
   readonly stagedPath: string;
 }
 
+/** A file that is named by its content. */
+export interface NewFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** A body that is made while it is written. Each piece is used up before the next is asked for. */
+export type Pieces = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
 /** Thrown by `put` when the precondition does not hold; the caller reads again and decides anew. */
 export class PreconditionFailed extends Error {
   constructor(path: string) {
@@ -35,6 +44,8 @@ export interface Store {
   /** The names of the folders at the top. */
   folders(signal?: AbortSignal): Promise<string[]>;
   stat(path: string, signal?: AbortSignal): Promise<StoredFile | undefined>;
+  /** The files right inside a folder, in no order; none when there is no such folder. */
+  list(folder: string, signal?: AbortSignal): AsyncIterable<StoredFile>;
   get(
     path: string,
     signal?: AbortSignal,
@@ -44,8 +55,22 @@ export interface Store {
     path: string,
     signal?: AbortSignal,
   ): Promise<{ readonly sha256: string; readonly md5: string; readonly size: number } | undefined>;
-  /** @throws PreconditionFailed */
-  put(path: string, body: Uint8Array | StagedFile, expect: Precondition, signal?: AbortSignal): Promise<void>;
+  /**
+   * Gives the version of what was written.
+   * @throws PreconditionFailed
+   */
+  put(
+    path: string,
+    body: Uint8Array | StagedFile | Pieces,
+    expect: Precondition,
+    signal?: AbortSignal,
+  ): Promise<string>;
+  /**
+   * Writes files whose names say what is in them: one that is there with the same size stays as it is. None is ever
+   * visible in part. Many at a time are not safe from a power failure until something names them (decisions/009).
+   * @param prefix goes before each path.
+   */
+  putNew(prefix: string, files: Iterable<NewFile>, signal?: AbortSignal): Promise<void>;
   /** Removes a file; fine when there is none. */
   remove(path: string, signal?: AbortSignal): Promise<void>;
   /** A folder for packages on their way in, this run's alone. */

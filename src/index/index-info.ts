@@ -1,0 +1,48 @@
+import { isDeepStrictEqual } from "node:util";
+import type { IndexChange } from "./merge.ts";
+import { countMerged } from "./merge.ts";
+import type { Repodata } from "./repodata.ts";
+
+/**
+ * The value of `info` that a changed index must have; undefined when what is there can stay.
+ * `subdir` names the folder (conda refuses another), `base_url` is what was asked for, `repodata_revisions.v3` counts the
+ * records in v3 (CEP 48); every other member is kept.
+ */
+export function indexInfo(
+  index: Repodata,
+  subdir: string,
+  baseUrl: string | null,
+  change: Omit<IndexChange, "info">,
+): Uint8Array | undefined {
+  const raw = new Map(index.others).get("info");
+  const old = infoValue(index);
+  const info: Record<string, unknown> = { ...old, subdir };
+  if (baseUrl !== null) {
+    if (baseUrl === "") delete info["base_url"];
+    else info["base_url"] = baseUrl.endsWith("/") ? baseUrl : `${baseUrl}/`;
+  }
+  const inV3 = countMerged(index, change, ["v3.conda", "v3.tar.bz2"]);
+  const revisions = { ...(info["repodata_revisions"] as Record<string, unknown> | undefined) };
+  if (inV3 > 0) {
+    const v3 = { ...(revisions["v3"] as Record<string, unknown> | undefined) };
+    if (v3["n_packages"] !== inV3) {
+      // When the oldest and newest entered is told by records we'd have to look through: absent is allowed, wrong is not.
+      delete v3["oldest"];
+      delete v3["newest"];
+    }
+    revisions["v3"] = { ...v3, n_packages: inV3 };
+    info["repodata_revisions"] = revisions;
+  } else if (index.otherV3.length === 0 && revisions["v3"] !== undefined) {
+    delete revisions["v3"];
+    if (Object.keys(revisions).length > 0) info["repodata_revisions"] = revisions;
+    else delete info["repodata_revisions"];
+  }
+  return raw && isDeepStrictEqual(info, old) ? undefined : Buffer.from(JSON.stringify(info));
+}
+
+/** `info` as an object; empty when there is none or it is something else. */
+export function infoValue(index: Repodata): Record<string, unknown> {
+  const raw = new Map(index.others).get("info");
+  const value = raw && (JSON.parse(Buffer.from(raw).toString("utf8")) as unknown);
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}

@@ -1,0 +1,143 @@
+import { hash } from "node:crypto";
+import { constants, zstdCompressSync } from "node:zlib";
+import { decode, encode } from "@msgpack/msgpack";
+import { decompressIndex } from "./compress.ts";
+import { MsgpackWriter } from "./msgpack.ts";
+import { keyIn, type RecordMap } from "./repodata.ts";
+
+/** A record for a shard. */
+export interface ShardRecord {
+  readonly map: RecordMap;
+  readonly fileName: string;
+  readonly record: Uint8Array;
+  /** `{}` or the package's run exports as JSON where they are known; nothing where they are not (CEP 21). */
+  readonly runExports?: Uint8Array | undefined;
+}
+
+/** A shard: the file `shards/<sha256>.msgpack.zst` of one package name. */
+export interface Shard {
+  /** 64 lower hex digits, of `bytes`. */
+  readonly sha256: string;
+  readonly bytes: Buffer;
+  /** Bytes once unpacked. */
+  readonly size: number;
+}
+
+/** Members of a record that shards hold as raw bytes. */
+const HASHES = ["md5", "sha256", "legacy_bz2_md5", "attestations_sha256"];
+
+// conda refuses windows above 2^24 and shards above 16 MiB; level 3 is what every writer uses.
+const SHARD_PARAMS = {
+  [constants.ZSTD_c_compressionLevel]: 3,
+  [constants.ZSTD_c_windowLog]: 23,
+  [constants.ZSTD_c_contentSizeFlag]: 1,
+  [constants.ZSTD_c_checksumFlag]: 1,
+};
+
+const writer = new MsgpackWriter();
+
+/**
+ * The shard of one package name (CEP 16 §Shard format): all its records, in the order of file names. Same records, same bytes.
+ * @param removed names of this package's files that were taken back.
+ */
+export function makeShard(records: readonly ShardRecord[], removed: readonly string[]): Shard {
+  const sorted = [...records].sort((a, b) => (a.fileName < b.fileName ? -1 : a.fileName > b.fileName ? 1 : 0));
+  const section = (map: RecordMap) => {
+    const chosen = sorted.filter((r) => r.map === map);
+    writer.map(chosen.length);
+    for (const { fileName, record, runExports } of chosen) {
+      writer.text(keyIn(map, fileName));
+      writer.record(record, HASHES, runExports && { key: "run_exports", json: runExports });
+    }
+  };
+  const v3 = sorted.some((r) => r.map === "v3.conda" || r.map === "v3.tar.bz2");
+  writer.take();
+  // Both maps must be there even when they are empty: rattler and conda fail without them.
+  writer.map(v3 ? 4 : 3);
+  writer.text("packages");
+  section("packages");
+  writer.text("packages.conda");
+  section("packages.conda");
+  if (v3) {
+    writer.text("v3");
+    writer.map(2);
+    writer.text("conda");
+    section("v3.conda");
+    writer.text("tar.bz2");
+    section("v3.tar.bz2");
+  }
+  writer.text("removed");
+  writer.array(removed.length);
+  for (const fileName of [...removed].sort()) writer.text(fileName);
+  const plain = writer.take();
+  const bytes = zstdCompressSync(plain, {
+    pledgedSrcSize: plain.length,
+    params: SHARD_PARAMS,
+    chunkSize: Math.max(1024, plain.length),
+  });
+  return { sha256: hash("sha256", bytes, "hex"), bytes, size: plain.length };
+}
+
+/** What `repodata_shards.msgpack.zst` says. */
+export interface ShardIndex {
+  readonly info: ShardInfo;
+  /** Package name in lower case to the shard's SHA-256, 64 lower hex digits. */
+  readonly shards: ReadonlyMap<string, string>;
+}
+
+export interface ShardInfo {
+  readonly subdir: string;
+  /** "" or a URL that ends in "/". */
+  readonly baseUrl: string;
+  /** Further members (`repodata_revisions`, `channel_relations`), as in `info` of repodata.json. */
+  readonly more: Readonly<Record<string, unknown>>;
+}
+
+/** Where shards lie, relative to their index. */
+export const SHARD_FOLDER = "shards";
+
+/** The path of a shard inside its subdir. */
+export function shardPath(sha256: string): string {
+  return `${SHARD_FOLDER}/${sha256}.msgpack.zst`;
+}
+
+/**
+ * The bytes of the shard index (CEP 16 §Shards index). No time of making is written into it: with one it would change
+ * on every run.
+ */
+export function makeShardIndex({ info, shards }: ShardIndex): Buffer {
+  const names = [...shards.keys()].sort();
+  const plain = encode(
+    {
+      version: 1,
+      info: { base_url: info.baseUrl, shards_base_url: `./${SHARD_FOLDER}/`, subdir: info.subdir, ...info.more },
+      shards: Object.fromEntries(names.map((name) => [name, Buffer.from(shards.get(name) as string, "hex")])),
+    },
+    { ignoreUndefined: true },
+  );
+  return zstdCompressSync(plain, {
+    pledgedSrcSize: plain.length,
+    params: {
+      [constants.ZSTD_c_compressionLevel]: 9,
+      [constants.ZSTD_c_checksumFlag]: 1,
+      [constants.ZSTD_c_windowLog]: 23,
+    },
+  });
+}
+
+/**
+ * Reads a shard index.
+ * @throws Error when it is damaged or of another form
+ */
+export async function readShardIndex(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
+  const index = decode(await decompressIndex(bytes)) as { shards?: unknown };
+  const { shards } = index ?? {};
+  if (typeof shards !== "object" || shards === null) throw new Error("it has no map of shards");
+  return new Map(
+    Object.entries(shards).map(([name, value]) => {
+      const hex = value instanceof Uint8Array ? Buffer.from(value).toString("hex") : String(value);
+      if (!/^[0-9a-f]{64}$/.test(hex)) throw new Error(`the hash of ${name} is malformed`);
+      return [name, hex];
+    }),
+  );
+}

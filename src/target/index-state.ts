@@ -1,0 +1,59 @@
+import type { Store } from "./store.ts";
+
+/** What we know of a subdir's index files because we wrote them. */
+export interface SubdirState {
+  /** Versions of the files, by their name inside the subdir, that belong to one state of the index. */
+  readonly versions: Readonly<Record<string, string>>;
+  /** What the derived files depend on besides the records: settings and programs. */
+  readonly made: string;
+  /** Shards that no index names any more, and since when (ms since 1970). */
+  readonly unreferenced: Readonly<Record<string, number>>;
+}
+
+/**
+ * A cache beside the channel: which index files belong together. It lets a small change touch few shards instead of all,
+ * and tells an index that is up to date from one that another program wrote. Deleting it costs time, never correctness.
+ */
+export interface IndexState {
+  get(subdir: string): SubdirState | undefined;
+  set(subdir: string, state: SubdirState): void;
+  /** Writes it when it changed. */
+  save(): Promise<void>;
+}
+
+const PATH = ".meso-forge-mirror/index-state.json";
+
+export async function openIndexState(store: Store): Promise<IndexState> {
+  const subdirs = new Map(Object.entries(await load(store)));
+  let before = text(subdirs);
+  return {
+    get: (subdir) => subdirs.get(subdir),
+    set: (subdir, state) => subdirs.set(subdir, state),
+    async save() {
+      const now = text(subdirs);
+      if (now === before) return;
+      await store.put(PATH, Buffer.from(now), "any");
+      before = now;
+    },
+  };
+}
+
+function text(subdirs: ReadonlyMap<string, SubdirState>): string {
+  return JSON.stringify(Object.fromEntries([...subdirs].sort()));
+}
+
+async function load(store: Store): Promise<Record<string, SubdirState>> {
+  try {
+    const stored = await store.get(PATH);
+    const value = stored && (JSON.parse(Buffer.from(stored.bytes).toString("utf8")) as Record<string, SubdirState>);
+    return Object.fromEntries(Object.entries(value ?? {}).filter(([, s]) => isState(s)));
+  } catch {
+    return {};
+  }
+}
+
+function isState(value: unknown): value is SubdirState {
+  const s = value as SubdirState | null;
+  const isMap = (v: unknown) => typeof v === "object" && v !== null && !Array.isArray(v);
+  return isMap(s) && isMap(s?.versions) && isMap(s?.unreferenced) && typeof s?.made === "string";
+}

@@ -1,0 +1,123 @@
+import { infoValue } from "../index/index-info.ts";
+import { mapOf, nameIn, placesByName, recordAt } from "../index/repodata.ts";
+import {
+  makeShard,
+  makeShardIndex,
+  readShardIndex,
+  type ShardInfo,
+  type ShardRecord,
+  shardPath,
+} from "../index/shards.ts";
+import type { RunExportsOf } from "./publish-run-exports.ts";
+import type { NewFile } from "./store.ts";
+import { type SubdirJob, write } from "./subdir-index.ts";
+
+const INDEX = "repodata_shards.msgpack.zst";
+
+/**
+ * Writes the shards that changed and then their index (CEP 16). Where we wrote the index that is there, only names that
+ * the change touches are looked at; otherwise every shard is made anew, and those that come out as they were stay.
+ * Gives the shards that no index names any more, with the time since when; those past their grace period are removed.
+ */
+export async function publishShards(job: SubdirJob, runExports: RunExportsOf): Promise<Record<string, number>> {
+  const { store, subdir, signal, options } = job;
+  const grace = options.files.shardGraceMs;
+  const old = Object.entries(job.fresh?.unreferenced ?? {});
+  if (!job.changed && old.every(([, since]) => options.now - since < grace)) {
+    const there = await store.stat(`${subdir}/${INDEX}`, signal);
+    if (there && job.fresh?.versions[INDEX] === there.version) {
+      job.versions[INDEX] = there.version;
+      return Object.fromEntries(old);
+    }
+  }
+  const stored = await store.get(`${subdir}/${INDEX}`, signal);
+  let before: ReadonlyMap<string, string> = new Map();
+  try {
+    if (stored) before = await readShardIndex(stored.bytes);
+  } catch (e) {
+    options.warn(`${subdir}/${INDEX} can't be read and is made anew: ${(e as Error).message}`);
+  }
+  const ours = stored !== undefined && job.fresh?.versions[INDEX] === stored.version;
+  const shards = new Map(ours ? before : []);
+  await store.putNew(`${subdir}/`, shardFiles(job, ours ? job.names : undefined, shards, runExports), signal);
+  const bytes = makeShardIndex({ info: shardInfo(job), shards });
+  if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[INDEX] = stored.version;
+  else await write(job, INDEX, bytes, "any");
+  const unreferenced: Record<string, number> = Object.fromEntries(old);
+  const named = new Set(shards.values());
+  for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
+  for (const [sha256, since] of Object.entries(unreferenced)) {
+    if (named.has(sha256)) delete unreferenced[sha256];
+    else if (options.now - since >= grace) {
+      await store.remove(`${subdir}/${shardPath(sha256)}`, signal);
+      delete unreferenced[sha256];
+    }
+  }
+  return unreferenced;
+}
+
+/** Makes the shards of the given names, or of all, and notes each in `shards` as it goes. */
+function* shardFiles(
+  { index, change, options, subdir }: SubdirJob,
+  names: ReadonlySet<string> | undefined,
+  shards: Map<string, string>,
+  runExports: RunExportsOf,
+): Generator<NewFile> {
+  const places = placesByName(index, names);
+  const gone = (fileName: string) =>
+    change.add.has(fileName) || change.remove?.has(fileName) || change.takenBack?.has(fileName);
+  const added = new Map<string, ShardRecord[]>();
+  for (const [fileName, { record, v3 }] of change.add) {
+    const name = nameIn(record);
+    if (name === undefined) continue;
+    const one = { map: mapOf(fileName, v3 === true), fileName, record, runExports: runExports(fileName) };
+    added.set(name, [...(added.get(name) ?? []), one]);
+  }
+  const removed = removedByName([...index.removed.filter((f) => !change.add.has(f)), ...(change.takenBack ?? [])]);
+  for (const name of [...(names ?? new Set([...places.keys(), ...added.keys()]))].sort()) {
+    const records: ShardRecord[] = added.get(name) ?? [];
+    for (const place of places.get(name) ?? []) {
+      const r = recordAt(index, place);
+      if (!gone(r.fileName)) records.push({ ...r, runExports: runExports(r.fileName) });
+    }
+    if (records.length === 0) {
+      shards.delete(name);
+      continue;
+    }
+    const shard = makeShard(records, removed.get(name) ?? []);
+    if (shard.size > MAX_SHARD)
+      options.warn(`${subdir}: the shard of ${name} has ${shard.size} bytes, more than conda reads (${MAX_SHARD})`);
+    shards.set(name, shard.sha256);
+    yield { path: shardPath(shard.sha256), bytes: shard.bytes };
+  }
+}
+
+/** What conda refuses to unpack. */
+const MAX_SHARD = 16 * 1024 * 1024;
+
+function removedByName(fileNames: readonly string[]): Map<string, string[]> {
+  const byName = new Map<string, string[]>();
+  for (const fileName of new Set(fileNames)) {
+    const name = /^(.+)-[^-]+-[^-]+$/.exec(fileName)?.[1]?.toLowerCase();
+    if (name === undefined) continue;
+    const names = byName.get(name);
+    if (names) names.push(fileName);
+    else byName.set(name, [fileName]);
+  }
+  return byName;
+}
+
+function shardInfo({ index, change, subdir }: SubdirJob): ShardInfo {
+  const info = change.info
+    ? (JSON.parse(Buffer.from(change.info).toString("utf8")) as Record<string, unknown>)
+    : infoValue(index);
+  const { channel_relations, repodata_revisions } = info;
+  return {
+    subdir,
+    baseUrl: typeof info["base_url"] === "string" ? info["base_url"] : "",
+    more: {
+      ...(channel_relations ? { channel_relations } : {}),
+      ...(repodata_revisions ? { repodata_revisions } : {}),
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { MirrorError, TargetError } from "../errors.ts";
+import { decompressIndex } from "../index/compress.ts";
+import { emptyRepodata, type Repodata, readRepodata } from "../index/repodata.ts";
+import type { Store } from "./store.ts";
+
+export interface FoundIndex {
+  readonly index: Repodata;
+  /** The version of `repodata.json` that it was read from; undefined when there is none. */
+  readonly jsonVersion: string | undefined;
+}
+
+/**
+ * A subdir's index as it is now: `repodata.json`, else its `.zst`, else an empty one.
+ * @throws TargetError BAD_INDEX when there is one that can't be read: writing over it would lose what it lists.
+ */
+export async function readIndex(store: Store, subdir: string, signal?: AbortSignal): Promise<FoundIndex> {
+  const json = `${subdir}/repodata.json`;
+  let path = json;
+  try {
+    const stored = await store.get(json, signal);
+    if (stored) return { index: readRepodata(stored.bytes), jsonVersion: stored.version };
+    path = `${json}.zst`;
+    const zst = await store.get(path, signal);
+    if (zst) return { index: readRepodata(await decompressIndex(zst.bytes)), jsonVersion: undefined };
+    for (const other of [`${json}.bz2`, `${subdir}/repodata_shards.msgpack.zst`]) {
+      path = other;
+      if (await store.stat(other, signal))
+        throw new Error("it is the only index of this subdir, and repodata.json can't be made from it");
+    }
+    return { index: emptyRepodata(subdir), jsonVersion: undefined };
+  } catch (e) {
+    throw badIndex(store, path, e);
+  }
+}
+
+/** A file of the index that is merged into when it is there: undefined when there is none. */
+export async function readIndexFile(store: Store, path: string, signal?: AbortSignal): Promise<Repodata | undefined> {
+  const stored = await store.get(path, signal);
+  try {
+    return stored && readRepodata(stored.bytes);
+  } catch (e) {
+    throw badIndex(store, path, e);
+  }
+}
+
+function badIndex(store: Store, path: string, e: unknown): unknown {
+  if (e instanceof MirrorError || (e as Error).name === "AbortError") return e;
+  return new TargetError("BAD_INDEX", {
+    what: `${store.where}: ${path} can't be read`,
+    why: (e as Error).message,
+    next: "nothing was changed; restore it, or move it away to have the index built from the packages alone",
+    cause: e,
+  });
+}
