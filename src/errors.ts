@@ -31,6 +31,8 @@ export type PackageCode =
   | "BAD_METADATA"
   | "NAME_MISMATCH"
   | "NEEDS_V3"
+  | "UNREADABLE"
+  | "CHANGED"
   | "CONFLICT";
 export type TargetCode = "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
 

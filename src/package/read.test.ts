@@ -17,7 +17,7 @@ import {
 import { parseFileName } from "../conda/file-name.ts";
 import { MirrorError } from "../errors.ts";
 import { decodeBzip2 } from "./bzip2.ts";
-import { type InfoMember, readPackage } from "./read.ts";
+import { type InfoMember, RECIPE_BEYOND_INFO, type ReadOptions, readPackage } from "./read.ts";
 import { readAtBuffer } from "./read-at.ts";
 import { makeRecord } from "./record.ts";
 
@@ -74,6 +74,68 @@ test("info/ may lie anywhere in a .tar.bz2, and reading stops when what was want
     ["info/index.json"],
   );
   assert.ok(Math.max(...reads) < first.length, `${reads} of ${first.length}`);
+});
+
+/** The names that were read from an archive of these members, and how far into the file the reader went. */
+async function readFrom(bytes: Buffer, wanted: InfoMember[], options?: ReadOptions) {
+  const file = readAtBuffer(bytes);
+  let reached = 0;
+  const read = (offset: number, length: number) => {
+    reached = Math.max(reached, offset + length);
+    return file.read(offset, length);
+  };
+  const { members } = await readPackage("x-1.0-0.tar.bz2", { size: file.size, read }, wanted, options);
+  return { names: [...members.keys()].sort(), reached };
+}
+
+test("once index.json was found, the first member outside info/ ends a .tar.bz2; what has not come counts as absent", async () => {
+  const [index, ...others] = infoOf(x) as [TarEntry, ...TarEntry[]];
+  const payload: TarEntry = { name: "lib/big.bin", content: randomBytes(2_500_000) };
+  // No run_exports.json: it would be searched for to the end.
+  const first = bz2Of([{ name: "info", type: "5" }, index, ...others, payload]);
+  const { names, reached } = await readFrom(first, ALL);
+  assert.deepEqual(names, ["info/about.json", "info/index.json", "info/paths.json"]);
+  assert.ok(reached < first.length, `${reached} of ${first.length}`);
+
+  const scattered = bz2Of([index, { name: "lib/link", type: "2", link: "big.bin" }, payload, ...others]);
+  assert.deepEqual((await readFrom(scattered, ALL)).names, ["info/index.json"]);
+  assert.deepEqual(
+    (await readFrom(scattered, ALL, { beyondInfo: { members: ALL, bytes: Number.POSITIVE_INFINITY } })).names,
+    names,
+  );
+  const near: TarEntry = { name: "bin/near", content: "x".repeat(5000) };
+  const recipe: TarEntry = { name: "info/recipe/meta.yaml", content: "package:" };
+  const asked: InfoMember[] = [...ALL, "info/recipe/meta.yaml", "info/meta.yaml"];
+  const built = bz2Of([index, ...others, near, recipe, payload, { ...recipe, name: "info/meta.yaml" }]);
+  assert.deepEqual((await readFrom(built, asked)).names, names);
+  const withRecipe = await readFrom(built, asked, RECIPE_BEYOND_INFO);
+  assert.deepEqual(withRecipe.names, [...names, "info/recipe/meta.yaml"]);
+  assert.ok(withRecipe.reached < built.length);
+  const far = bz2Of([index, ...others, payload, recipe]);
+  assert.deepEqual((await readFrom(far, asked, RECIPE_BEYOND_INFO)).names, names);
+  // index.json itself is searched for, past whatever else.
+  const late = bz2Of([
+    ...others,
+    payload,
+    { name: "info/index.json", type: "2", link: "x" },
+    payload,
+    index,
+    ...others,
+  ]);
+  assert.deepEqual((await readFrom(late, ALL)).names, names);
+  // Where it isn't wanted, any member of info/ is the beginning of info/.
+  assert.deepEqual((await readFrom(bz2Of([index, payload, ...others]), ["info/paths.json"])).names, []);
+});
+
+test("the recipes that channeldata is made of are read when they are asked for", async () => {
+  const recipes: InfoMember[] = ["info/recipe/meta.yaml", "info/recipe/meta.yaml.rendered", "info/meta.yaml"];
+  const spec = { ...x, infoLast: recipes.map((name) => ({ name, content: name })) };
+  for (const p of [buildConda(spec), buildTarBz2(spec)]) {
+    const asked = await readPackage(p.fileName, readAtBuffer(p.bytes), ["info/index.json", ...recipes]);
+    for (const name of recipes) assert.equal(Buffer.from(asked.members.get(name) ?? []).toString(), name);
+    const unasked = await readPackage(p.fileName, readAtBuffer(p.bytes), ALL);
+    assert.ok(recipes.every((name) => !unasked.members.has(name)));
+  }
 });
 
 test("odd but honest archives are accepted: ./info, zip64, deflated, pax and GNU names, base-256 sizes, many streams", async () => {

@@ -7,8 +7,31 @@ import type { ReadAt } from "./read-at.ts";
 import { safeMemberName, TarReader } from "./tar.ts";
 import { openZip } from "./zip.ts";
 
-/** Members of `info/` that a channel's index is made of (CEP 34). */
-export type InfoMember = "info/index.json" | "info/about.json" | "info/run_exports.json" | "info/paths.json";
+/** Members of `info/` that a channel's index is made of (CEP 34). The recipes tell channeldata where the source came from. */
+export type InfoMember =
+  | "info/index.json"
+  | "info/about.json"
+  | "info/run_exports.json"
+  | "info/paths.json"
+  | "info/recipe/meta.yaml"
+  | "info/recipe/meta.yaml.rendered"
+  | "info/meta.yaml";
+
+export interface ReadOptions {
+  /**
+   * Wanted members to search for behind the `info/` of a `.tar.bz2` too, and how many decoded bytes of it. Without it
+   * what has not come by the end of `info/` counts as absent (docs/decisions/008-stop-after-info.md).
+   */
+  readonly beyondInfo?: { readonly members: readonly InfoMember[]; readonly bytes: number };
+}
+
+/**
+ * For whoever needs recipes: conda-build puts the files of `info/` itself first, but those of its folders among the
+ * payload, by growing size.
+ */
+export const RECIPE_BEYOND_INFO: ReadOptions = {
+  beyondInfo: { members: ["info/recipe/meta.yaml"], bytes: 1024 * 1024 },
+};
 
 export interface PackageInfo {
   readonly format: ArchiveFormat;
@@ -18,24 +41,45 @@ export interface PackageInfo {
   readonly warnings: readonly string[];
 }
 
+const INDEX: InfoMember = "info/index.json";
+
 // Whole info archives up to here are decoded in one call; larger ones as a stream with constant memory.
 const IN_ONE_CALL = 256 * 1024;
 
 /**
  * Reads the wanted members of a package's `info/` and no more of it than they need: from a `.conda` its central
- * directory and info member, from a `.tar.bz2` as many blocks as it takes. A wanted member that does not exist makes
- * a `.tar.bz2` be read to its end.
+ * directory and info member, from a `.tar.bz2` as many blocks as it takes. There `info/index.json` is searched to the
+ * end; once it was found, the first member outside `info/` ends the reading, and what was wanted and has not come by
+ * then counts as absent, unless `options` ask for more.
  * @param fileName decides the format together with the first bytes; both must agree.
  * @throws PackageError when it is no package, is damaged, hostile, or has no `info/index.json` though that was wanted.
  */
-export async function readPackage(fileName: string, file: ReadAt, wanted: readonly InfoMember[]): Promise<PackageInfo> {
+export async function readPackage(
+  fileName: string,
+  file: ReadAt,
+  wanted: readonly InfoMember[],
+  options: ReadOptions = {},
+): Promise<PackageInfo> {
   const format = await checkFormat(fileName, file);
   const collected = new Map<InfoMember, Uint8Array>();
   const warnings: string[] = [];
   // In a .conda the whole info archive is at hand, and copies that differ are seen and refused. A .tar.bz2 is left as
   // soon as everything was found, so the first copy counts, as it does for rattler and conda-index.
   const all = format === "conda";
+  const beyond = options.beyondInfo ?? { members: [], bytes: 0 };
+  let begun = false;
+  let passed = 0;
   const tar = new TarReader(fileName, {
+    ends(name, size) {
+      if (all || name === "" || name === "info") return false; // the archive's own folder, and that of info
+      if (name.startsWith("info/")) {
+        begun ||= !wanted.includes(INDEX);
+        return false;
+      }
+      if (!begun) return false;
+      passed += size;
+      return passed > beyond.bytes || beyond.members.every((m) => collected.has(m));
+    },
     wants: (name) => wanted.includes(name as InfoMember),
     collected(name, content) {
       const earlier = collected.get(name as InfoMember);
@@ -47,6 +91,7 @@ export async function readPackage(fileName: string, file: ReadAt, wanted: readon
         });
       }
       collected.set(name as InfoMember, content);
+      begun ||= name === INDEX;
       return !all && collected.size === wanted.length;
     },
   });
@@ -62,7 +107,7 @@ export async function readPackage(fileName: string, file: ReadAt, wanted: readon
       cause: e,
     });
   }
-  if (wanted.includes("info/index.json") && !collected.has("info/index.json")) {
+  if (wanted.includes(INDEX) && !collected.has(INDEX)) {
     throw new PackageError("NOT_A_PACKAGE", {
       what: `${fileName}: not a conda package`,
       why: "it has no info/index.json, where a package says what it is",

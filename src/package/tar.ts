@@ -3,6 +3,8 @@ import { LIMITS } from "./limits.ts";
 
 /** What the reader of a tar wants: the content of the members it names, and nothing of the others. */
 export interface TarWants {
+  /** Called with each member's normalised name and size in bytes, whatever its kind, before its body. True ends the reading. */
+  ends?(name: string, size: number): boolean;
   /** Called once for each member with its normalised name; true to collect the content. */
   wants(name: string): boolean;
   /** Called with each collected member. True ends the reading. */
@@ -129,6 +131,10 @@ export class TarReader {
     const link = this.#nextLink;
     this.#nextName = this.#nextLink = this.#nextSize = undefined;
     if (link !== undefined && link.length > LIMITS.nameBytes) throw this.#tooLarge("a link's target is too long");
+    if (this.#wants.ends?.(name, bodySize)) {
+      this.#done = true;
+      return;
+    }
     switch (type) {
       case "0":
       case "\0":
