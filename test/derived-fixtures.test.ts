@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
+import { formatOf } from "../src/conda/file-name.ts";
 import { parseMatchSpec } from "../src/conda/match-spec.ts";
 import { loadVersions } from "../src/conda/version.ts";
 import { versionParts } from "../src/conda/version-prefix.ts";
+import { mergeRunExports, normaliseRunExports } from "../src/index/run-exports.ts";
+import { type InfoMember, readPackage } from "../src/package/read.ts";
+import { readAtBuffer } from "../src/package/read-at.ts";
 import { fixtures, needs } from "./support/needs.ts";
 
 // What is derived from records, against the shared fixtures: real data and the answers of rattler and conda-index.
@@ -21,6 +25,52 @@ function recordsOf(...path: string[]): Records {
   const index = json<{ packages: Records; "packages.conda": Records }>(...path);
   return { ...index.packages, ...index["packages.conda"] };
 }
+
+const SUBDIRS = ["linux-64", "noarch", "osx-64", "win-32", "win-64"];
+
+/** The subdir that conda-index put each fixture package into. */
+function subdirsOfPackages(): Map<string, string> {
+  const subdirs = new Map<string, string>();
+  for (const subdir of SUBDIRS)
+    for (const fileName of Object.keys(recordsOf("expected/conda-index", subdir, "repodata.json")))
+      subdirs.set(fileName, subdir);
+  return subdirs;
+}
+
+interface FixturePackage {
+  readonly fileName: string;
+  readonly subdir: string;
+  readonly members: ReadonlyMap<InfoMember, Uint8Array>;
+}
+
+/** Every package that conda-index indexed, with members of its info. */
+async function* packages(wanted: readonly InfoMember[]): AsyncGenerator<FixturePackage> {
+  const subdirs = subdirsOfPackages();
+  for (const folder of ["packages", "index-data", "index-hotfix", "channels/zlib-both-formats"]) {
+    for (const path of readdirSync(join(fixtures, folder), { recursive: true, encoding: "utf8" })) {
+      const fileName = basename(path);
+      // The same file names stand in win-32 and win-64; loose packages lie in no subdir.
+      const folderName = basename(dirname(path));
+      const subdir = SUBDIRS.includes(folderName) ? folderName : subdirs.get(fileName);
+      if (subdir === undefined || formatOf(fileName) === undefined) continue;
+      const bytes = readFileSync(join(fixtures, folder, path));
+      yield { fileName, subdir, members: (await readPackage(fileName, readAtBuffer(bytes), wanted)).members };
+    }
+  }
+}
+
+test("run_exports.json of every fixture channel is the one that conda-index makes", there, async () => {
+  const bySubdir = new Map<string, Map<string, Uint8Array>>(SUBDIRS.map((subdir) => [subdir, new Map()]));
+  for await (const { fileName, subdir, members } of packages(["info/run_exports.json"])) {
+    const { runExports, problems } = normaliseRunExports(members.get("info/run_exports.json"));
+    assert.deepEqual(problems, []);
+    bySubdir.get(subdir)?.set(fileName, runExports);
+  }
+  for (const [subdir, add] of bySubdir) {
+    const made = JSON.parse(Buffer.from(mergeRunExports(undefined, subdir, add, new Set())).toString()) as unknown;
+    assert.deepEqual(made, json("expected/conda-index", subdir, "run_exports.json"), subdir);
+  }
+});
 
 test("360 specs match exactly the records that py-rattler matches, in two real indexes", there, async () => {
   const versions = await loadVersions();

@@ -1,4 +1,5 @@
 import { eachMember, JsonBytesError, skipSpace, stringAt } from "../conda/json-bytes.ts";
+import type { IndexRecord } from "./index-record.ts";
 
 /** Which of the two maps of `repodata.json` a file's record stands in (CEP 36). */
 export type RecordMap = "packages" | "packages.conda";
@@ -75,6 +76,17 @@ export function countRecords(index: Repodata): number {
   return index.maps.packages.count + index.maps["packages.conda"].count;
 }
 
+/** Every record, by file name in code point order, `.tar.bz2` first. They share the index's memory: copy one to keep it. */
+export function* eachRecord(index: Repodata): Generator<IndexRecord> {
+  for (const map of ["packages", "packages.conda"] as const) {
+    const entries = index.maps[map];
+    for (const entry of orderOf(index.bytes, entries)) {
+      const [start, end] = [entries.spans[entry * 4 + 2], entries.spans[entry * 4 + 3]];
+      yield { fileName: keyAt(index.bytes, entries, entry), record: index.bytes.subarray(start, end) };
+    }
+  }
+}
+
 /** The raw record of a file, or undefined. Shares the index's memory: copy it to keep it. */
 export function findRecord(index: Repodata, fileName: string): Uint8Array | undefined {
   const entries = index.maps[mapOf(fileName)];
@@ -116,7 +128,14 @@ export function mergeRepodata(index: Repodata, change: IndexChange): Uint8Array 
   return out.text("}").join();
 }
 
-function mergeMap(out: Segments, bytes: Uint8Array, entries: Entries, change: IndexChange, map: RecordMap): void {
+/** One map of an index with a change applied: its members without the braces. Also the shape of run_exports.json. */
+export function mergeMap(
+  out: Segments,
+  bytes: Uint8Array,
+  entries: Entries,
+  change: IndexChange,
+  map: RecordMap,
+): void {
   const added = [...change.add.keys()].filter((fileName) => mapOf(fileName) === map).sort();
   const order = orderOf(bytes, entries);
   let next = 0;
@@ -152,7 +171,7 @@ function mergeMap(out: Segments, bytes: Uint8Array, entries: Entries, change: In
 }
 
 /** Collects pieces of bytes, joining neighbours of the same buffer, and copies each once. */
-class Segments {
+export class Segments {
   readonly #pieces: Uint8Array[] = [];
   #total = 0;
   #from: Uint8Array | undefined;
