@@ -7,6 +7,8 @@ import { formatOf } from "../src/conda/file-name.ts";
 import { parseMatchSpec } from "../src/conda/match-spec.ts";
 import { loadVersions } from "../src/conda/version.ts";
 import { versionParts } from "../src/conda/version-prefix.ts";
+import { currentRepodata } from "../src/index/current-repodata.ts";
+import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { mergeRunExports, normaliseRunExports } from "../src/index/run-exports.ts";
 import { type InfoMember, readPackage } from "../src/package/read.ts";
 import { readAtBuffer } from "../src/package/read-at.ts";
@@ -71,6 +73,26 @@ test("run_exports.json of every fixture channel is the one that conda-index make
     assert.deepEqual(made, json("expected/conda-index", subdir, "run_exports.json"), subdir);
   }
 });
+
+for (const [folder, subdir] of [
+  ...SUBDIRS.map((subdir) => ["expected/conda-index", subdir] as const),
+  ["expected/hotfix", "osx-64"] as const,
+]) {
+  test(
+    `current_repodata.json of ${folder}/${subdir} is the one that conda-index makes of the same records`,
+    there,
+    async () => {
+      const index = readRepodata(readFileSync(join(fixtures, folder, subdir, "repodata.json")));
+      const made = currentRepodata({
+        records: eachRecord(index),
+        top: index,
+        versions: await loadVersions(),
+        warn: (fileName, why) => assert.fail(`${fileName}: ${why}`),
+      });
+      assert.deepEqual(JSON.parse(Buffer.from(made).toString()), json(folder, subdir, "current_repodata.json"));
+    },
+  );
+}
 
 test("360 specs match exactly the records that py-rattler matches, in two real indexes", there, async () => {
   const versions = await loadVersions();
