@@ -30,11 +30,10 @@ export type PackageCode =
   | "BAD_MEMBER"
   | "BAD_METADATA"
   | "NAME_MISMATCH"
-  | "NEEDS_V3"
   | "UNREADABLE"
   | "CHANGED"
   | "CONFLICT";
-export type TargetCode = "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
+export type TargetCode = "NOT_FOUND" | "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
 
 /** Base of every error this library throws on purpose. `exitCode` is what the command line ends with. */
 export abstract class MirrorError extends Error implements Told {
@@ -149,4 +148,33 @@ export function asMirrorError(thrown: unknown, what: string): MirrorError {
     next: "run again with -v for the stack; if it stays, report it",
     cause: thrown,
   });
+}
+
+/** An error in a form that crosses threads. */
+export interface SentError {
+  readonly family: string;
+  readonly code: string;
+  readonly what: string;
+  readonly why: string;
+  readonly next: string;
+  readonly stack: string | undefined;
+}
+
+/** Makes an error ready for another thread; what is none of ours is told in its own words. */
+export function sendError(thrown: unknown, what: string): SentError {
+  const e = asMirrorError(thrown, what);
+  return { family: e.family, code: e.code, what: e.what, why: e.why, next: e.next, stack: e.stack };
+}
+
+/** The error that was sent, of its own class again. */
+export function reviveError(sent: SentError): MirrorError {
+  const told = { what: sent.what, why: sent.why, next: sent.next };
+  const error =
+    sent.family === "transfer"
+      ? new TransferError(sent.code as TransferError["code"], told, { mayPass: false })
+      : sent.family === "target"
+        ? new TargetError(sent.code as TargetError["code"], told)
+        : new PackageError(sent.code as PackageError["code"], told);
+  if (sent.stack) error.stack = sent.stack;
+  return error;
 }

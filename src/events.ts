@@ -69,3 +69,35 @@ export interface MirrorReport {
   /** What the run ends with on the command line: 0, 1, 3 or 130. */
   readonly exitCode: 0 | 1 | 3 | 130;
 }
+
+/** What indexing tells while it runs. */
+export type IndexEvent =
+  /** So many packages of a subdir have to be read. */
+  | { readonly type: "reading"; readonly subdir: string; readonly packages: number }
+  | { readonly type: "read"; readonly subdir: string; readonly fileName: string; readonly error?: MirrorError }
+  | {
+      readonly type: "published";
+      readonly subdir: string;
+      readonly records: number;
+      readonly written: readonly string[];
+    }
+  | { readonly type: "warning"; readonly message: string };
+
+export interface IndexReport {
+  readonly channel: string;
+  /** Packages that were read, because they are new or changed. */
+  readonly read: number;
+  /** Packages that are as they were. */
+  readonly kept: number;
+  /** Records that went because their file is gone. */
+  readonly removed: number;
+  readonly failed: readonly { readonly subdir: string; readonly fileName: string; readonly error: MirrorError }[];
+  readonly subdirs: readonly { readonly subdir: string; readonly records: number }[];
+  /** Paths of the index files that were written. */
+  readonly written: readonly string[];
+  readonly milliseconds: number;
+  /** True when the caller's signal ended the run early; what was read is indexed. */
+  readonly interrupted: boolean;
+  /** What the run ends with on the command line: 0, 1 or 130. */
+  readonly exitCode: 0 | 1 | 130;
+}

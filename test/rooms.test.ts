@@ -15,6 +15,7 @@ const MAY: Record<string, readonly string[]> = {
   index: ["conda"],
   transfer: ["conda", "package", "auth"],
   source: ["conda", "package", "index", "transfer", "auth"],
+  survey: ["conda", "package", "index"],
   target: ["conda", "index", "transfer", "auth"],
   cli: ["config"],
 };

@@ -18,6 +18,8 @@ export interface MadeRecord {
   readonly subdir: string;
   /** Compact JSON, keys in alphabetical order. */
   readonly record: Uint8Array;
+  /** Whether only the v3 maps of an index may hold it (CEP 48). */
+  readonly v3: boolean;
   readonly warnings: readonly string[];
 }
 
@@ -42,7 +44,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
  * @param indexJson the content of `info/index.json`.
  * @param name the parts of the file's name; they must agree with index.json.
  * @param knownSubdir where the source says the package belongs; used only when index.json names no subdir.
- * @throws PackageError BAD_METADATA, NAME_MISMATCH or NEEDS_V3.
+ * @throws PackageError BAD_METADATA or NAME_MISMATCH.
  */
 export function makeRecord(
   fileName: string,
@@ -91,15 +93,6 @@ export function makeRecord(
   }
   if (name.name.startsWith("__")) throw bad(`names the virtual package ${name.name}, which no file can be`);
   if (!isVersion(name.version)) throw bad(`has a version that no client can read: ${name.version}`);
-  const v3 = needsV3(fields);
-  if (v3) {
-    throw new PackageError("NEEDS_V3", {
-      what: fileName,
-      why: `it uses ${v3}, which only repodata v3 can hold (CEP 48)`,
-      next: "indexes of that revision can't be written yet; leave it out",
-    });
-  }
-
   const warnings: string[] = [];
   const subdir = subdirOf(fields, knownSubdir, warnings, bad);
   // Latin-1 keeps each byte as it is, so text can be cut and joined without harm to UTF-8.
@@ -120,7 +113,7 @@ export function makeRecord(
   // A buffer of its own: one from Node's pool would drag 8 KiB along through every thread and list.
   const record = Buffer.allocUnsafeSlow(text.length + 2);
   record.write(`{${text}}`, "latin1");
-  return { subdir, record, warnings };
+  return { subdir, record, v3: needsV3(fields), warnings };
 }
 
 /** The order that every index file is written in: by code point, so that all machines write the same bytes. */
@@ -158,18 +151,14 @@ function subdirOf(
   return subdir;
 }
 
-/** What makes a record unreadable for clients that know only `packages` and `packages.conda` (CEP 43 to 45, 48). */
-function needsV3(fields: Record<string, unknown>): string | undefined {
-  if (typeof fields["schema_version"] === "number" && fields["schema_version"] >= 3)
-    return `schema_version ${fields["schema_version"]}`;
+/** Whether clients that know only `packages` and `packages.conda` would misread a record (CEP 43 to 45, 48). */
+function needsV3(fields: Record<string, unknown>): boolean {
+  if (typeof fields["schema_version"] === "number" && fields["schema_version"] >= 3) return true;
   const extra = fields["extra_depends"];
-  if (typeof extra === "object" && extra !== null && Object.keys(extra).length > 0) return "extra_depends";
-  for (const key of ["depends", "constrains"] as const) {
-    for (const spec of (fields[key] as string[] | undefined) ?? []) {
-      if (/\[.*\b(?:when|extras|flags)\s*=/.test(spec)) return `the spec ${JSON.stringify(spec)}`;
-    }
-  }
-  return undefined;
+  if (typeof extra === "object" && extra !== null && Object.keys(extra).length > 0) return true;
+  return ["depends", "constrains"].some((key) =>
+    ((fields[key] as string[] | undefined) ?? []).some((spec) => /\[.*\b(?:when|extras|flags)\s*=/.test(spec)),
+  );
 }
 
 /**

@@ -223,6 +223,10 @@ export async function openFolder(path: string): Promise<Store> {
       staging ??= makeStaging();
       return staging;
     },
+    async corner() {
+      await prepare(own);
+      return own;
+    },
     placeOf: (path) => ({ origin: at(path), open: openFile(at(path)) }),
     async exclusive(work, signal) {
       await prepare(own);

@@ -6,6 +6,7 @@ export interface SubdirState {
   readonly versions: Readonly<Record<string, string>>;
   /** What the derived files depend on besides the records: settings and programs. */
   readonly made: string;
+  readonly records: number;
   /** Shards that no index names any more, and since when (ms since 1970). */
   readonly unreferenced: Readonly<Record<string, number>>;
 }
@@ -55,5 +56,5 @@ async function load(store: Store): Promise<Record<string, SubdirState>> {
 function isState(value: unknown): value is SubdirState {
   const s = value as SubdirState | null;
   const isMap = (v: unknown) => typeof v === "object" && v !== null && !Array.isArray(v);
-  return isMap(s) && isMap(s?.versions) && isMap(s?.unreferenced) && typeof s?.made === "string";
+  return isMap(s) && isMap(s?.versions) && isMap(s?.unreferenced) && typeof s?.made === "string" && typeof s.records === "number";
 }

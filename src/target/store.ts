@@ -75,6 +75,8 @@ export interface Store {
   remove(path: string, signal?: AbortSignal): Promise<void>;
   /** A folder for packages on their way in, this run's alone. */
   staging(): Promise<string>;
+  /** A folder of this machine for caches that belong to the store; undefined when there is none. */
+  corner(): Promise<string | undefined>;
   /** Where a file of the store can be read from like any other place; undefined when it can't be. */
   placeOf(path: string): Place | undefined;
   /** Runs `work` while no other writer of ours publishes to this store. */

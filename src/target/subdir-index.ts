@@ -32,6 +32,8 @@ export interface SubdirWish {
   readonly remove?: ReadonlySet<string>;
   /** Files whose records go and whose names are listed as taken back. */
   readonly takenBack?: ReadonlySet<string>;
+  /** Like `takenBack`, for files that are still not there when the index is written: another run may have brought one. */
+  readonly missing?: ReadonlySet<string>;
   /** Run exports of files that are in the index already, where they are known. */
   readonly runExports?: ReadonlyMap<string, Uint8Array>;
 }
@@ -48,6 +50,8 @@ export interface PublishedSubdir {
   readonly records: number;
   /** The index files that were written; none when nothing changed. */
   readonly written: readonly string[];
+  /** The version of its `repodata.json`. */
+  readonly version: string;
 }
 
 /** Everything that the publishing of one subdir works on. */
@@ -91,20 +95,24 @@ export async function publishSubdir(
   options: PublishOptions,
   signal?: AbortSignal,
 ): Promise<PublishedSubdir & { readonly state: SubdirState }> {
+  const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options.files, signal));
+  if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, state };
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   for (const fault of index.faults) options.warn(`${subdir}/repodata.json: ${fault}`);
-  const { change, names } = changeFor(index, subdir, wish, options.files);
+  const absent = new Set<string>();
+  for (const fileName of wish.missing ?? [])
+    if (!(await store.stat(`${subdir}/${fileName}`, signal))) absent.add(fileName);
+  const takenBack = new Set([...(wish.takenBack ?? []), ...absent]);
+  const { change, names } = changeFor(index, subdir, { ...wish, takenBack }, options.files);
   const changed =
     jsonVersion === undefined ||
     change.add.size > 0 ||
     (change.remove?.size ?? 0) > 0 ||
     (change.takenBack?.size ?? 0) > 0 ||
     change.info !== undefined;
-  const made = `${FORMAT}-${process.versions["zstd"] ?? ""}`;
-  const fresh =
-    state && jsonVersion !== undefined && state.made === made && state.versions["repodata.json"] === jsonVersion
-      ? state
-      : undefined;
+  const made = madeWith(options.files);
+  const known = state?.made === made && state.versions["repodata.json"] === jsonVersion;
+  const fresh = known && jsonVersion !== undefined ? state : undefined;
   const job: SubdirJob = {
     store,
     subdir,
@@ -132,18 +140,54 @@ export async function publishSubdir(
   const content = (): Iterable<Uint8Array> => (changed ? mergedPieces(index, change) : [index.bytes]);
   if (options.files.zst) {
     const level = options.files.zstdLevel ?? levelFor(size);
-    await derived(job, "repodata.json.zst", String(level), () => compressedPieces(content(), size, level));
+    await derived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
   }
   if (changed) {
     const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
     await write(job, "repodata.json", content(), expect);
   } else job.versions["repodata.json"] = jsonVersion as string;
+  const records = countMerged(index, change);
+  const version = job.versions["repodata.json"] as string;
   return {
     subdir,
-    records: countMerged(index, change),
+    records,
     written: job.written,
-    state: { versions: job.versions, made, unreferenced },
+    version,
+    state: { versions: job.versions, made, unreferenced, records },
   };
+}
+
+/** What files made from the same records depend on. */
+function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
+  return [FORMAT, process.versions["zstd"], zstdLevel, baseUrl].join(" ");
+}
+
+function isEmpty(wish: SubdirWish): boolean {
+  const { additions, remove, takenBack, missing, runExports } = wish;
+  return [remove, takenBack, missing, runExports].every((s) => !s || s.size === 0) && additions.length === 0;
+}
+
+/** The version of `repodata.json` when all index files are those we wrote last, with the same settings. */
+async function upToDate(
+  store: Store,
+  subdir: string,
+  state: SubdirState | undefined,
+  files: IndexFiles,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  if (state?.made !== madeWith(files) || Object.keys(state.unreferenced).length > 0) return undefined;
+  const wanted = [
+    "repodata.json",
+    ...(files.zst ? ["repodata.json.zst"] : []),
+    ...(files.bz2 ? ["repodata.json.bz2"] : []),
+    ...(files.shards ? ["repodata_shards.msgpack.zst"] : []),
+    ...(files.currentRepodata ? ["current_repodata.json"] : []),
+  ];
+  for (const name of [...new Set([...wanted, ...Object.keys(state.versions)])]) {
+    const there = await store.stat(`${subdir}/${name}`, signal);
+    if (there?.version !== state.versions[name] || !there) return undefined;
+  }
+  return state.versions["repodata.json"];
 }
 
 /** The part of a wish that changes something, and the package names it touches. */
@@ -203,29 +247,22 @@ async function removeStale({ store, subdir, options, signal }: SubdirJob): Promi
   }
 }
 
-/**
- * Writes a file that is made from the index, unless it is known or seen to be what it would become.
- * @param made what it depends on besides the index.
- */
+/** Writes a file that is made from the index, unless it is known or seen to be what it would become. */
 export async function derived(
   job: SubdirJob,
   name: string,
-  made: string,
   content: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): Promise<void> {
   const path = `${job.subdir}/${name}`;
-  const key = `${name}#${made}`;
   if (!job.changed) {
     const there = await job.store.stat(path, job.signal);
-    const same =
-      there !== undefined &&
-      (job.fresh?.versions[key] === there.version || (await holds(job.store, path, content(), job.signal)));
-    if (same) {
-      job.versions[key] = there.version;
+    const ours = there && job.fresh?.versions[name] === there.version;
+    if (there && (ours || (await holds(job.store, path, content(), job.signal)))) {
+      job.versions[name] = there.version;
       return;
     }
   }
-  job.versions[key] = await write(job, name, content(), "any");
+  await write(job, name, content(), "any");
 }
 
 /** Writes one file of the index and notes that. */

@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
-import { InterruptedError } from "../errors.ts";
+import { InterruptedError, reviveError } from "../errors.ts";
 import { makePortions, type Portions } from "./portions.ts";
-import { type Expected, type FromWorker, type Received, reviveError, type ToWorker } from "./worker-messages.ts";
+import type { Expected, FromWorker, Received, ToWorker } from "./worker-messages.ts";
 
 /** One package being handed to a worker thread, in order. */
 export interface Handover {

@@ -1,4 +1,4 @@
-import { asMirrorError, type MirrorError, PackageError, TargetError, TransferError } from "../errors.ts";
+import type { SentError } from "../errors.ts";
 
 /** What a package must turn out to be. */
 export interface Expected {
@@ -52,31 +52,3 @@ export type ToWorker =
 export type FromWorker =
   | { readonly id: number; readonly ok: true; readonly received?: Received; readonly used?: ArrayBuffer }
   | { readonly id: number; readonly ok: false; readonly error: SentError; readonly used?: ArrayBuffer };
-
-interface SentError {
-  readonly family: string;
-  readonly code: string;
-  readonly what: string;
-  readonly why: string;
-  readonly next: string;
-  readonly stack: string | undefined;
-}
-
-/** An error in a form that crosses threads. */
-export function sendError(thrown: unknown, what: string): SentError {
-  const e = asMirrorError(thrown, what);
-  return { family: e.family, code: e.code, what: e.what, why: e.why, next: e.next, stack: e.stack };
-}
-
-/** The error that was sent, of its own class again. */
-export function reviveError(sent: SentError): MirrorError {
-  const told = { what: sent.what, why: sent.why, next: sent.next };
-  const error =
-    sent.family === "transfer"
-      ? new TransferError(sent.code as TransferError["code"], told, { mayPass: false })
-      : sent.family === "target"
-        ? new TargetError(sent.code as TargetError["code"], told)
-        : new PackageError(sent.code as PackageError["code"], told);
-  if (sent.stack) error.stack = sent.stack;
-  return error;
-}

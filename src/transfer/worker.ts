@@ -1,6 +1,7 @@
 import { parentPort } from "node:worker_threads";
 import { Reception } from "./reception.ts";
-import { type FromWorker, type Received, sendError, type ToWorker } from "./worker-messages.ts";
+import { sendError } from "../errors.ts";
+import type { FromWorker, Received, ToWorker } from "./worker-messages.ts";
 
 // The message switch of the thread that hashes, reads and writes packages. Messages are handled one at a time.
 const port = parentPort;

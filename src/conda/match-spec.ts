@@ -1,0 +1,345 @@
+import { formatOf } from "./file-name.ts";
+import { isKnownSubdir } from "./subdirs.ts";
+import { textPattern } from "./text-pattern.ts";
+import type { Versions } from "./version.ts";
+import { MatchSpecError, versionSpec } from "./version-spec.ts";
+
+export { MatchSpecError } from "./version-spec.ts";
+
+/** What is known of a package besides its record. What is absent is not compared, as rattler compares bare records. */
+export interface Whereabouts {
+  readonly fileName?: string;
+  readonly url?: string;
+  /** URL or name of the channel, without the subdir. */
+  readonly channel?: string;
+  readonly subdir?: string;
+}
+
+/** A record as parsed JSON. Fields of a wrong type count as absent. */
+export type RecordFields = Readonly<Record<string, unknown>>;
+
+export interface MatchSpec {
+  /** As it was given. */
+  readonly text: string;
+  /** The lower-case name, when the spec asks for just one. */
+  readonly name: string | undefined;
+  matches(record: RecordFields, where?: Whereabouts): boolean;
+}
+
+type Check = (record: RecordFields, where: Whereabouts) => boolean;
+
+/** No spec in any channel comes near this. */
+const MAX_SPEC = 4096;
+
+/**
+ * Reads a MatchSpec (CEP 29; rattler_conda_types `match_spec/parse.rs`, lenient):
+ * `channel/subdir:namespace:name version build`, `name=1.2` (1.2 and all below it), `name==1.2`, `name=1.2=build`,
+ * `name[version=…,build=…,build_number=…,fn=…,url=…,md5=…,sha256=…,subdir=…,channel=…,license=…,license_family=…,
+ * track_features=…,flags=…]`, or the URL of a package. Names and builds may be globs or `^…$`.
+ * `license` and `license_family` must be equal to the letter, as for rattler; `extras`, `when` and `namespace` are read
+ * and match anything: they say nothing about which package it is.
+ * @throws MatchSpecError
+ */
+export function parseMatchSpec(text: string, versions: Versions): MatchSpec {
+  if (text.length > MAX_SPEC) throw new MatchSpecError(`a spec of ${text.length} characters`);
+  try {
+    return readSpec(text, versions);
+  } catch (e) {
+    if (!(e instanceof Error)) throw e;
+    throw new MatchSpecError(`can't read the spec ${JSON.stringify(text.slice(0, 200))}: ${e.message}`, e);
+  }
+}
+
+function readSpec(text: string, versions: Versions): MatchSpec {
+  const plain = stripComment(text).trim();
+  if (/;\s*if\s/.test(plain)) throw new MatchSpecError("'; if' is no longer used: write [when=…]");
+  const { head, fields } = splitBrackets(plain.replace(/\s/g, " "));
+  const checks: Check[] = [];
+  if (isPackageUrl(head)) {
+    const fileName = head.slice(head.lastIndexOf("/") + 1);
+    checks.push(urlCheck(head));
+    checks.push((_, where) => where.url !== undefined || where.fileName === undefined || where.fileName === fileName);
+    const name = fileName.split("-").slice(0, -2).join("-").toLowerCase();
+    if (!formatOf(fileName) || name === "") throw new MatchSpecError("the URL names no package");
+    checks.push((record) => lower(record["name"]) === name);
+    return spec(text, name, checks);
+  }
+
+  const { channel, rest } = splitChannel(head);
+  if (channel !== undefined && !("channel" in fields)) checks.push(...channelChecks(channel, "subdir" in fields));
+  const { name, tail } = splitName(rest);
+  const { version, build } = splitVersion(tail);
+  const nameTest = textPattern(name);
+  checks.push((record) => typeof record["name"] === "string" && nameTest(record["name"]));
+  // Brackets win over what stands before them; only the name can't be overridden (CEP 29), or a spec could look like
+  // one package and mean another.
+  if (version !== undefined && fields["version"] === undefined) checks.push(versionCheck(version, versions));
+  if (build !== undefined && fields["build"] === undefined) checks.push(textCheck("build", build));
+  for (const [key, value] of Object.entries(fields)) checks.push(...fieldChecks(key, value, versions));
+  const exact = /[*^]/.test(name) ? undefined : name.toLowerCase();
+  return spec(text, exact, checks);
+}
+
+function spec(text: string, name: string | undefined, checks: readonly Check[]): MatchSpec {
+  return { text, name, matches: (record, where = {}) => checks.every((check) => check(record, where)) };
+}
+
+function fieldChecks(key: string, value: string, versions: Versions): Check[] {
+  switch (key) {
+    case "version":
+      return [versionCheck(value, versions)];
+    case "build":
+      return [textCheck("build", value)];
+    case "build_number":
+      return [buildNumberCheck(value)];
+    case "md5":
+    case "sha256": {
+      const hex = value.toLowerCase();
+      if (!(key === "md5" ? /^[0-9a-f]{32}$/ : /^[0-9a-f]{64}$/).test(hex))
+        throw new MatchSpecError(`no ${key}: ${value}`);
+      return [(record) => lower(record[key]) === hex];
+    }
+    case "license":
+    case "license_family":
+      return [(record) => record[key] === value];
+    case "track_features": {
+      const wanted = words(value);
+      return [(record) => wanted.every((feature) => words(record["track_features"]).includes(feature))];
+    }
+    case "flags": {
+      const wanted = value.split(",").map((flag) => textPattern(unquoted(flag.trim())));
+      return [(record) => wanted.every((test) => list(record["flags"]).some(test))];
+    }
+    case "fn": {
+      const test = textPattern(value);
+      return [(_, where) => where.fileName === undefined || test(where.fileName)];
+    }
+    case "subdir":
+      return [subdirCheck(value)];
+    case "url":
+      return [urlCheck(value)];
+    case "channel":
+      return channelChecks(value, false);
+    case "name":
+    case "namespace":
+    case "extras":
+    case "when":
+      return [];
+    default:
+      throw new MatchSpecError(`unknown key ${key}`);
+  }
+}
+
+function versionCheck(text: string, versions: Versions): Check {
+  const test = versionSpec(text, versions);
+  return (record) => typeof record["version"] === "string" && test(record["version"]);
+}
+
+function textCheck(key: string, pattern: string): Check {
+  const test = textPattern(pattern);
+  return (record) => typeof record[key] === "string" && test(record[key]);
+}
+
+function subdirCheck(pattern: string): Check {
+  const test = textPattern(pattern);
+  return (record, where) => {
+    const subdir = where.subdir ?? record["subdir"];
+    return typeof subdir !== "string" || test(subdir);
+  };
+}
+
+function buildNumberCheck(text: string): Check {
+  const [, operator, digits] = /^\s*(==|=|!=|<=|>=|<|>|)\s*(\d{1,18})\s*$/.exec(text) ?? [];
+  if (digits === undefined) throw new MatchSpecError(`no build number: ${text}`);
+  const limit = Number(digits);
+  const tests: Record<string, (n: number) => boolean> = {
+    "!=": (n) => n !== limit,
+    "<=": (n) => n <= limit,
+    ">=": (n) => n >= limit,
+    "<": (n) => n < limit,
+    ">": (n) => n > limit,
+  };
+  const test = tests[operator as string] ?? ((n: number) => n === limit);
+  return (record) => typeof record["build_number"] === "number" && test(record["build_number"]);
+}
+
+function urlCheck(url: string): Check {
+  const wanted = decoded(url);
+  return (_, where) => where.url === undefined || decoded(where.url) === wanted;
+}
+
+/** Two URLs are one when they differ only in percent-encoding: `+` and `!` come both ways. */
+function decoded(url: string): string {
+  try {
+    return decodeURIComponent(url.replace(/#.*$/, ""));
+  } catch {
+    return url;
+  }
+}
+
+function channelChecks(text: string, subdirIsGiven: boolean): Check[] {
+  const slash = text.lastIndexOf("/");
+  const subdir = slash > 0 && isKnownSubdir(text.slice(slash + 1)) ? text.slice(slash + 1) : undefined;
+  const channel = (subdir === undefined ? text : text.slice(0, slash)).replace(/\/+$/, "");
+  const checks: Check[] = [];
+  if (channel !== "") {
+    const test = textPattern(channel);
+    const isName = !channel.includes("://");
+    checks.push((_, where) => {
+      if (where.channel === undefined) return true;
+      const given = where.channel.replace(/\/+$/, "");
+      // A name stands for whatever server the channel is fetched from: conda-forge is https://…/conda-forge.
+      return test(given) || (isName && given.includes("://") && nameEnds(given, channel, test));
+    });
+  }
+  if (subdir !== undefined && !subdirIsGiven) checks.push(subdirCheck(subdir));
+  return checks;
+}
+
+function nameEnds(url: string, channel: string, test: (text: string) => boolean): boolean {
+  return test(url.split("/").slice(-channel.split("/").length).join("/"));
+}
+
+/** Cuts a `#` comment, which brackets may hold in quotes. */
+function stripComment(text: string): string {
+  let quote = "";
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i] as string;
+    if (quote !== "") {
+      if (c === "\\") i++;
+      else if (c === quote) quote = "";
+    } else if (depth > 0 && (c === '"' || c === "'")) quote = c;
+    else if (c === "[") depth++;
+    else if (c === "]") depth = Math.max(0, depth - 1);
+    else if (c === "#" && depth === 0) return text.slice(0, i);
+  }
+  return text;
+}
+
+/** The `[key=value,…]` at the end of a spec. A regular expression's own brackets end in `$`, not in `]`. */
+function splitBrackets(text: string): { head: string; fields: Record<string, string> } {
+  if (!text.endsWith("]")) return { head: text, fields: {} };
+  let open = -1;
+  let depth = 0;
+  let quote = "";
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i] as string;
+    if (quote !== "") {
+      if (c === "\\") i++;
+      else if (c === quote) quote = "";
+    } else if (depth > 0 && (c === '"' || c === "'")) quote = c;
+    else if (c === "[" && depth++ === 0) open = i;
+    else if (c === "]" && depth > 0) depth--;
+  }
+  if (open < 0 || depth !== 0 || quote !== "") throw new MatchSpecError("invalid bracket");
+  return { head: text.slice(0, open).trim(), fields: readFields(text.slice(open + 1, -1)) };
+}
+
+// Quoted with escapes, a list in brackets, or plain text up to the next comma.
+const FIELD = /\s*([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|\[([^\]]*)\]|([^,\]'"]+))\s*(,|$)/y;
+
+function readFields(text: string): Record<string, string> {
+  const fields: Record<string, string> = Object.create(null) as Record<string, string>;
+  if (text.trim() === "") return fields;
+  FIELD.lastIndex = 0;
+  for (;;) {
+    const field = FIELD.exec(text);
+    if (!field) throw new MatchSpecError("invalid bracket");
+    const [, key, double, single, listed, bare, comma] = field;
+    const value =
+      double?.replace(/\\(["'\\])/g, "$1") ?? single?.replace(/\\(["'\\])/g, "$1") ?? listed ?? bare?.trim();
+    fields[key as string] = value as string;
+    if (comma === "") return fields;
+  }
+}
+
+function isPackageUrl(text: string): boolean {
+  return !text.includes("::") && (/^[a-z][a-z0-9+.-]*:\/\//i.test(text) || (text.startsWith("/") && !/\s/.test(text)));
+}
+
+/** `channel:namespace:rest`, counted from the right: a channel's URL has colons too. */
+function splitChannel(text: string): { channel: string | undefined; rest: string } {
+  if (text.startsWith("^")) return { channel: undefined, rest: text };
+  const last = text.lastIndexOf(":");
+  if (last < 0) return { channel: undefined, rest: text };
+  const rest = text.slice(last + 1);
+  const before = text.lastIndexOf(":", last - 1);
+  return { channel: last === 0 || before < 0 ? undefined : text.slice(0, before), rest };
+}
+
+function splitName(text: string): { name: string; tail: string } {
+  const trimmed = text.trim();
+  // A regular expression may hold anything; it ends at the first "$" that a version could follow.
+  const found = trimmed.startsWith("^") ? /^\^.*?\$(?=[\s=!<>~]|$)/.exec(trimmed) : /^[^\s=!<>~]+/.exec(trimmed);
+  const name = found?.[0];
+  if (name === undefined) throw new MatchSpecError("missing package name");
+  if (!name.startsWith("^") && !/^[\w.*?-]+$/.test(name))
+    throw new MatchSpecError(`${JSON.stringify(name)} is no name`);
+  if (name.includes("?") && !name.includes("*")) throw new MatchSpecError(`${JSON.stringify(name)} is no name`);
+  return { name, tail: trimmed.slice(name.length).trim() };
+}
+
+/** What follows the name: a version constraint, then the build behind a space or "=". */
+function splitVersion(tail: string): { version?: string; build?: string } {
+  if (tail === "") return {};
+  if (tail.includes("[")) throw new MatchSpecError("only one pair of brackets can stand at the end");
+  const group = splitGroup(tail);
+  if (group === undefined) throw new MatchSpecError(`no version: ${JSON.stringify(tail.slice(0, 80))}`);
+  const build = tail
+    .slice(group.length)
+    .replace(/^[\s=]/, "")
+    .trim();
+  if (/\s/.test(build)) throw new MatchSpecError(`unexpected ${JSON.stringify(build.slice(0, 80))} behind the version`);
+  const version = legacyEquals(group.replace(/\s/g, ""), build !== "");
+  return build === "" ? { version } : { version, build };
+}
+
+// One constraint, with or without its operator; the version may hold stars.
+const CONSTRAINT = /(?:==|!=|<=|>=|~=|=|<|>)?\s*[A-Za-z0-9!_.*+-]+|\^[^$]*\$/y;
+
+/** The longest start of `tail` that is a version constraint. By hand: as one expression it would backtrack. */
+function splitGroup(tail: string): string | undefined {
+  let open = 0;
+  for (let at = 0; ; at++) {
+    for (; tail[at] === "(" || tail[at] === " "; at++) if (tail[at] === "(") open++;
+    CONSTRAINT.lastIndex = at;
+    if (!CONSTRAINT.test(tail)) return undefined;
+    at = CONSTRAINT.lastIndex;
+    let end = at;
+    for (; tail[at] === ")" || tail[at] === " "; at++) {
+      if (tail[at] === ")" && open-- > 0) end = at + 1;
+    }
+    if (tail[at] !== "," && tail[at] !== "|") return tail.slice(0, end);
+  }
+}
+
+/**
+ * conda's reading of "=" before a version, which rattler keeps in its lenient mode (`optionally_strip_equals`):
+ * `=1.2` is `1.2.*`, but with a build `=1.2=b` is `1.2`; `==1.2.*` is `1.2.*`.
+ */
+function legacyEquals(version: string, hasBuild: boolean): string {
+  if (!version.startsWith("=")) return version;
+  if (version.startsWith("==")) return hasBuild ? version : version.slice(2);
+  const bare = version.slice(1);
+  if (/[=,|]/.test(bare)) return version;
+  return hasBuild || bare.endsWith("*") ? bare : `${bare}*`;
+}
+
+function lower(value: unknown): string | undefined {
+  return typeof value === "string" ? value.toLowerCase() : undefined;
+}
+
+/** `track_features` come as a list, or as text with commas or spaces between. */
+function words(value: unknown): string[] {
+  if (Array.isArray(value)) return value.filter((v) => typeof v === "string");
+  return typeof value === "string" ? value.split(/[\s,]+/).filter((word) => word !== "") : [];
+}
+
+function list(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((v) => typeof v === "string") : [];
+}
+
+function unquoted(text: string): string {
+  return /^(["']).*\1$/.test(text) ? text.slice(1, -1) : text;
+}

@@ -1,0 +1,233 @@
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { formatOf, isSubdir } from "./conda/file-name.ts";
+import { recordFacts } from "./conda/record-facts.ts";
+import { loadSettings } from "./config/load.ts";
+import { indexFilesOf, type PartialSettings, type Settings } from "./config/settings.ts";
+import { TargetError, UsageError } from "./errors.ts";
+import type { IndexEvent, IndexReport } from "./events.ts";
+import { infoValue } from "./index/index-info.ts";
+import { findRecord, recordsOf } from "./index/repodata.ts";
+import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
+import { openReaders, type Readers } from "./survey/readers.ts";
+import { publish } from "./target/channel.ts";
+import { openTarget } from "./target/kinds.ts";
+import { readIndex } from "./target/read-index.ts";
+import type { Store } from "./target/store.ts";
+import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-index.ts";
+
+export interface IndexOptions {
+  /** The channel: a folder that holds `<subdir>/` folders with packages. */
+  readonly channel: string;
+  /** Subdirs to look at; all that are there when absent. */
+  readonly subdirs?: readonly string[];
+  /** Settings that are stronger than those of the environment and the file. */
+  readonly settings?: PartialSettings;
+  /** A configuration file. */
+  readonly config?: string;
+  /** Threads that read packages; as many as the machine has processors when absent. */
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: IndexEvent) => void;
+  /** Default: process.env */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Milliseconds since 1970; default: the system's clock. */
+  readonly now?: () => number;
+}
+
+/**
+ * Builds or refreshes the index of a channel in a folder: reads packages that are new or changed, drops the records of
+ * those that are gone, and writes the index files that change. One bad package is reported and left out, the others go on.
+ * @throws UsageError for wrong options or configuration, TargetError when the channel can't be read or written.
+ */
+export async function indexChannel(options: IndexOptions): Promise<IndexReport> {
+  const began = performance.now();
+  const env = options.env ?? process.env;
+  const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
+  const store = await openTarget(options.channel, undefined);
+  if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
+  const run = await openRun(store, settings, options);
+  const warn = (message: string) => run.emit({ type: "warning", message });
+  try {
+    const wishes = new Map<string, SubdirWish>();
+    const read = new Map<string, ReadFile[]>();
+    for (const subdir of await subdirsOf(store, options.subdirs ?? [], warn)) {
+      const { wish, files } = await survey(subdir, run);
+      wishes.set(subdir, wish);
+      read.set(subdir, files);
+    }
+    const now = (options.now ?? Date.now)();
+    // No signal: after an interruption, what was read must be in the index.
+    const published = await publish(store, wishes, { files: indexFilesOf(settings), warn, now });
+    for (const p of published) {
+      run.emit({ type: "published", ...p });
+      run.cache.remember(p.subdir, read.get(p.subdir) ?? [], p.version);
+    }
+    return report(run, published, [], began);
+  } finally {
+    run.cache.close();
+    await Promise.all([run.readers.close(), store.close()]);
+  }
+}
+
+async function openRun(store: Store, settings: Settings, options: IndexOptions): Promise<Run> {
+  return {
+    store,
+    settings,
+    signal: options.signal ?? new AbortController().signal,
+    emit: options.onEvent ?? (() => undefined),
+    readers: openReaders(options.threads ?? availableParallelism(), { recipes: settings.write_channeldata }),
+    cache: await openFileCache(await cachePath(store)),
+    failed: [],
+    counts: { read: 0, kept: 0, removed: 0 },
+  };
+}
+
+function noChannel(where: string): TargetError {
+  return new TargetError("NOT_FOUND", {
+    what: `${where}: no such channel`,
+    why: "there is no folder of that name",
+    next: "check the path; mirror makes a channel where there is none",
+  });
+}
+
+interface Counts {
+  read: number;
+  kept: number;
+  removed: number;
+}
+
+interface Run {
+  readonly store: Store;
+  readonly settings: Settings;
+  readonly signal: AbortSignal;
+  readonly emit: (event: IndexEvent) => void;
+  readonly readers: Readers;
+  readonly cache: FileCache;
+  readonly failed: IndexReport["failed"][number][];
+  readonly counts: Counts;
+}
+
+async function cachePath(store: Store): Promise<string | undefined> {
+  const corner = await store.corner();
+  return corner === undefined ? undefined : join(corner, "files.db");
+}
+
+async function subdirsOf(store: Store, asked: readonly string[], warn: (message: string) => void): Promise<string[]> {
+  const folders = await store.folders();
+  const there = folders.filter(isSubdir);
+  for (const subdir of asked) {
+    if (there.includes(subdir)) continue;
+    throw new UsageError("BAD_FLAG", {
+      what: `--subdir ${subdir}`,
+      why: isSubdir(subdir) ? "the channel has no such folder" : "a subdir is noarch or <os>-<arch>",
+      next: `this channel has: ${there.join(", ") || "none yet"}`,
+    });
+  }
+  for (const folder of folders) {
+    if (isSubdir(folder) || folder.startsWith(".")) continue;
+    for await (const file of store.list(folder)) {
+      if (!formatOf(file.path)) continue;
+      warn(`${folder}/ holds packages and is left out: it has no subdir's name (noarch or <os>-<arch>)`);
+      break;
+    }
+  }
+  return asked.length > 0 ? [...asked] : there;
+}
+
+/** What a subdir's folder holds, against what its index says: what has to be read, and what becomes of the index. */
+async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; files: ReadFile[] }> {
+  const { store, cache, signal } = run;
+  const listed = new Map<string, string>();
+  for await (const file of store.list(subdir, signal)) {
+    const fileName = file.path.slice(subdir.length + 1);
+    if (formatOf(fileName) && !fileName.startsWith(".")) listed.set(fileName, file.version);
+  }
+  const cached = cache.files(subdir);
+  const unchanged = (fileName: string, version: string) => cached.get(fileName)?.version === version;
+  const indexed = await store.stat(`${subdir}/repodata.json`, signal);
+  const same =
+    indexed !== undefined &&
+    cache.covered(subdir) === indexed.version &&
+    cached.size === listed.size &&
+    [...listed].every(([fileName, version]) => unchanged(fileName, version));
+  if (same) {
+    run.counts.kept += listed.size;
+    return { wish: { additions: [] }, files: [] };
+  }
+  const { index } = await readIndex(store, subdir, signal);
+  const toRead: string[] = [];
+  for (const [fileName, version] of listed) {
+    const record = unchanged(fileName, version) ? findRecord(index, fileName) : undefined;
+    const { sha256 } = record ? recordFacts(record) : {};
+    if (record && (sha256 === undefined || sha256 === cached.get(fileName)?.sha256)) run.counts.kept++;
+    else toRead.push(fileName);
+  }
+  const missing = new Set<string>();
+  // Where packages lie elsewhere (CEP 15) their absence says nothing.
+  if (typeof infoValue(index)["base_url"] !== "string" && !run.settings.base_url) {
+    for (const { fileName } of recordsOf(index)) if (!listed.has(fileName)) missing.add(fileName);
+  }
+  run.counts.removed += missing.size;
+  cache.forget(
+    subdir,
+    [...cached.keys()].filter((fileName) => !listed.has(fileName)),
+  );
+  const { additions, files, refused } = await readAll(subdir, toRead, listed, run);
+  return {
+    wish: { additions, missing, remove: refused, ...(await knownRunExports(subdir, run)) },
+    files,
+  };
+}
+
+/** Run exports are asked of the cache only where there is no run_exports.json to keep them. */
+async function knownRunExports(subdir: string, run: Run): Promise<Pick<SubdirWish, "runExports">> {
+  if (await run.store.stat(`${subdir}/run_exports.json`, run.signal)) return {};
+  const known = new Map<string, Uint8Array>();
+  for (const { fileName, runExports } of run.cache.runExports(subdir)) known.set(fileName, Buffer.from(runExports));
+  return { runExports: known };
+}
+
+async function readAll(
+  subdir: string,
+  toRead: readonly string[],
+  versions: ReadonlyMap<string, string>,
+  run: Run,
+): Promise<{ additions: Addition[]; files: ReadFile[]; refused: Set<string> }> {
+  const additions: Addition[] = [];
+  const files: ReadFile[] = [];
+  const refused = new Set<string>();
+  run.emit({ type: "reading", subdir, packages: toRead.length });
+  const folder = join(run.store.folder as string, subdir);
+  for await (const one of run.readers.read(folder, subdir, toRead, run.signal)) {
+    const { fileName } = one;
+    if (one.ok) {
+      const { sha256, record, v3, runExports, facts } = one;
+      additions.push({ subdir, fileName, record, sha256, v3, runExports });
+      const text = Buffer.from(runExports).toString("utf8");
+      files.push({ fileName, version: versions.get(fileName) as string, sha256, runExports: text, facts });
+      for (const w of one.warnings) run.emit({ type: "warning", message: `${subdir}/${fileName}: ${w}` });
+      run.counts.read++;
+    } else {
+      run.failed.push({ subdir, fileName, error: one.error });
+      // A file that could not be looked at may be fine; of one that is no package clients must not hear.
+      if (one.error.code !== "UNREADABLE" && one.error.code !== "CHANGED") refused.add(fileName);
+    }
+    run.emit({ type: "read", subdir, fileName, ...(one.ok ? {} : { error: one.error }) });
+  }
+  return { additions, files, refused };
+}
+
+function report(run: Run, published: readonly PublishedSubdir[], written: readonly string[], began: number): IndexReport {
+  return {
+    channel: run.store.where,
+    ...run.counts,
+    failed: run.failed,
+    subdirs: published,
+    written: [...published.flatMap((p) => p.written), ...written],
+    milliseconds: Math.round(performance.now() - began),
+    interrupted: run.signal.aborted,
+    exitCode: run.signal.aborted ? 130 : run.failed.length > 0 ? 1 : 0,
+  };
+}

@@ -1,0 +1,247 @@
+import { JsonBytesError, membersOf } from "../conda/json-bytes.ts";
+import { type MatchSpec, MatchSpecError, parseMatchSpec } from "../conda/match-spec.ts";
+import type { Versions } from "../conda/version.ts";
+import { startsWith, versionParts } from "../conda/version-prefix.ts";
+import type { IndexRecord } from "./index-record.ts";
+import { emptyRepodata, mergeRepodata, type Repodata } from "./repodata.ts";
+import { seconds } from "./timestamp.ts";
+
+/** Called with each record or spec that could not be used, and why. */
+export type Warn = (fileName: string, why: string) => void;
+
+export interface CurrentInput {
+  /** Every record of the subdir after patches, of both maps, in any order. */
+  readonly records: Iterable<IndexRecord>;
+  /** The other top-level members of the same `repodata.json`. */
+  readonly top: Pick<Repodata, "others" | "removed">;
+  readonly versions: Versions;
+  /** Versions of a package to keep besides its newest: `python` to `["3.11", "3.12"]`. */
+  readonly pins?: ReadonlyMap<string, readonly string[]>;
+  readonly warn?: Warn;
+}
+
+/** What is needed of a record to choose it. */
+interface Entry extends IndexRecord {
+  readonly name: string;
+  readonly version: string;
+  readonly build: string;
+  readonly buildNumber: number;
+  readonly noarch: boolean;
+  /** Seconds. */
+  readonly timestamp: number;
+  /** It has `track_features` or `features`: clients weigh it down. */
+  readonly featured: boolean;
+}
+
+/** Entries of one package name, best first. */
+type Groups = ReadonlyMap<string, readonly Entry[]>;
+
+/**
+ * The bytes of a `current_repodata.json`: the newest version of each package, what those need that is older, and for
+ * packages with features the newest without. conda-index's `current_repodata.py` in effect, quirks included, for conda's
+ * classic solver is its only reader: one pass over dependencies, each subdir alone.
+ *
+ * Records stay byte for byte, but a `.conda` is told the MD5 of its `.tar.bz2` twin, or null (`legacy_bz2_md5`), unless
+ * it says so itself. A record without a usable name or version is left out with a warning, and so is a dependency that
+ * can't be read; neither ends the run.
+ */
+export function currentRepodata({ records, top, versions, pins, warn = () => {} }: CurrentInput): Uint8Array {
+  const { groups, bz2Md5 } = readGroups(records, versions, warn);
+  const newest = keepNewest(groups, versions, pins);
+  const kept = addMissing(newest, groups, versions, warn);
+  addFeatureless(kept, groups, versions);
+  const add = new Map<string, Uint8Array>();
+  for (const entries of kept.values()) {
+    for (const { fileName, record } of entries) {
+      const isConda = fileName.endsWith(".conda");
+      add.set(fileName, isConda ? withLegacyMd5(record, bz2Md5.get(twinOf(fileName)) ?? null) : record);
+    }
+  }
+  return mergeRepodata({ ...emptyRepodata(""), others: top.others, removed: top.removed }, { add });
+}
+
+function readGroups(
+  records: Iterable<IndexRecord>,
+  versions: Versions,
+  warn: Warn,
+): { groups: Groups; bz2Md5: ReadonlyMap<string, string> } {
+  const entries = new Map<string, Entry>();
+  const bz2Md5 = new Map<string, string>();
+  for (const one of records) {
+    const fields = fieldsOf(one, warn);
+    if (!fields) continue;
+    if (!one.fileName.endsWith(".conda") && typeof fields["md5"] === "string") bz2Md5.set(one.fileName, fields["md5"]);
+    const entry = entryOf(one, fields, warn);
+    if (entry) entries.set(one.fileName, entry);
+  }
+  const groups = new Map<string, Entry[]>();
+  for (const entry of entries.values()) {
+    // Of one build in both formats only the .conda counts, as for every client.
+    if (!entry.fileName.endsWith(".conda") && entries.has(entry.fileName.replace(/\.tar\.bz2$/, ".conda"))) continue;
+    const group = groups.get(entry.name);
+    if (group) group.push(entry);
+    else groups.set(entry.name, [entry]);
+  }
+  for (const group of groups.values()) group.sort((a, b) => byPreference(a, b, versions));
+  return { groups, bz2Md5 };
+}
+
+function fieldsOf({ fileName, record }: IndexRecord, warn: Warn): Record<string, unknown> | undefined {
+  try {
+    const text = Buffer.from(record.buffer, record.byteOffset, record.length).toString("utf8");
+    const fields = JSON.parse(text) as unknown;
+    if (typeof fields === "object" && fields !== null && !Array.isArray(fields))
+      return fields as Record<string, unknown>;
+    warn(fileName, "its record is no object");
+  } catch (e) {
+    warn(fileName, `its record can't be read: ${(e as Error).message}`);
+  }
+  return undefined;
+}
+
+function entryOf(one: IndexRecord, fields: Record<string, unknown>, warn: Warn): Entry | undefined {
+  const { name, version, build, build_number: buildNumber } = fields;
+  if (typeof name !== "string" || name === "" || typeof version !== "string") {
+    warn(one.fileName, "its record has no name or version");
+    return undefined;
+  }
+  return {
+    fileName: one.fileName,
+    record: one.record,
+    name: name.toLowerCase(),
+    version,
+    build: typeof build === "string" ? build : "",
+    buildNumber: typeof buildNumber === "number" ? buildNumber : 0,
+    noarch: fields["subdir"] === "noarch",
+    timestamp: seconds(fields["timestamp"]),
+    featured: isFilled(fields["track_features"]) || isFilled(fields["features"]),
+  };
+}
+
+/** Python's truth of a text or list. */
+function isFilled(value: unknown): boolean {
+  return (typeof value === "string" || Array.isArray(value)) && value.length > 0;
+}
+
+/** conda's order inside a name, best first (conda `resolve.py`, `version_key`). The file name makes it one order. */
+function byPreference(a: Entry, b: Entry, versions: Versions): number {
+  return (
+    versions.compare(b.version, a.version) ||
+    b.buildNumber - a.buildNumber ||
+    Number(a.noarch) - Number(b.noarch) ||
+    b.timestamp - a.timestamp ||
+    byText(b.build, a.build) ||
+    byText(a.fileName, b.fileName)
+  );
+}
+
+function byText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** What `name=version` finds: that version and all that begin as it does. */
+function alike(group: readonly Entry[], version: string, versions: Versions): Entry[] {
+  if (!versions.isVersion(version)) return group.filter((e) => e.version === version);
+  const parts = versionParts(version);
+  return group.filter(
+    (e) => e.version === version || (versions.isVersion(e.version) && startsWith(versionParts(e.version), parts)),
+  );
+}
+
+function keepNewest(groups: Groups, versions: Versions, pins: CurrentInput["pins"]): Map<string, Set<Entry>> {
+  const kept = new Map<string, Set<Entry>>();
+  for (const [name, group] of groups) {
+    const entries = new Set(alike(group, (group[0] as Entry).version, versions));
+    for (const pin of pins?.get(name) ?? []) {
+      const best = alike(group, pin, versions)[0];
+      if (best) for (const entry of alike(group, best.version, versions)) entries.add(entry);
+    }
+    kept.set(name, entries);
+  }
+  return kept;
+}
+
+/** For each dependency that nothing kept satisfies: all of the newest version that does. What those need is not asked. */
+function addMissing(
+  newest: ReadonlyMap<string, ReadonlySet<Entry>>,
+  groups: Groups,
+  versions: Versions,
+  warn: Warn,
+): Map<string, Set<Entry>> {
+  const kept = new Map([...newest].map(([name, entries]) => [name, new Set(entries)]));
+  const seen = new Set<string>();
+  for (const entries of newest.values()) {
+    for (const entry of entries) {
+      for (const depend of dependsOf(entry, warn)) {
+        if (seen.has(depend)) continue;
+        seen.add(depend);
+        const spec = readSpec(depend, entry.fileName, versions, warn);
+        const group = spec?.name === undefined ? undefined : groups.get(spec.name);
+        if (spec?.name === undefined || !group) continue;
+        const satisfies = (e: Entry) => matches(spec, e, warn);
+        if ([...(newest.get(spec.name) ?? [])].some(satisfies)) continue;
+        const best = group.find(satisfies);
+        if (best) for (const found of alike(group, best.version, versions)) kept.get(spec.name)?.add(found);
+      }
+    }
+  }
+  return kept;
+}
+
+function readSpec(depend: string, fileName: string, versions: Versions, warn: Warn): MatchSpec | undefined {
+  try {
+    return parseMatchSpec(depend, versions);
+  } catch (e) {
+    if (!(e instanceof MatchSpecError)) throw e;
+    warn(fileName, e.message);
+    return undefined;
+  }
+}
+
+function dependsOf(entry: Entry, warn: Warn): string[] {
+  const depends = fieldsOf(entry, warn)?.["depends"];
+  return Array.isArray(depends) ? depends.filter((d) => typeof d === "string") : [];
+}
+
+function matches(spec: MatchSpec, entry: Entry, warn: Warn): boolean {
+  // Only a spec with brackets can ask for more than these four.
+  const fields = spec.text.includes("[")
+    ? (fieldsOf(entry, warn) ?? {})
+    : { name: entry.name, version: entry.version, build: entry.build, build_number: entry.buildNumber };
+  return spec.matches(fields, { fileName: entry.fileName });
+}
+
+/** Clients avoid packages with features: where one is kept, so is the newest without, if it is not newer. */
+function addFeatureless(kept: ReadonlyMap<string, Set<Entry>>, groups: Groups, versions: Versions): void {
+  for (const [name, entries] of kept) {
+    if (![...entries].some((e) => e.featured)) continue;
+    const group = groups.get(name) ?? [];
+    const latest = group.find((e) => entries.has(e));
+    if (!latest) continue;
+    const plain = group.find((e) => !e.featured && versions.compare(e.version, latest.version) <= 0);
+    if (plain) entries.add(plain);
+  }
+}
+
+function twinOf(fileName: string): string {
+  return fileName.replace(/\.conda$/, ".tar.bz2");
+}
+
+/** The record with `legacy_bz2_md5` as its last member; itself when it has one. */
+function withLegacyMd5(record: Uint8Array, md5: string | null): Uint8Array {
+  const bytes = Buffer.from(record.buffer, record.byteOffset, record.length);
+  if (bytes.includes('"legacy_bz2_md5"')) {
+    try {
+      if (membersOf(record).has("legacy_bz2_md5")) return record;
+    } catch (e) {
+      // JSON.parse took it, so a key stands twice; one more would not make it clearer.
+      if (e instanceof JsonBytesError) return record;
+      throw e;
+    }
+  }
+  const end = bytes.lastIndexOf("}");
+  let last = end - 1;
+  while ((bytes[last] as number) <= 32) last--;
+  const comma = bytes[last] === 123 ? "" : ",";
+  return Buffer.concat([bytes.subarray(0, end), Buffer.from(`${comma}"legacy_bz2_md5":${JSON.stringify(md5)}}`)]);
+}

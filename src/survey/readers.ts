@@ -1,0 +1,96 @@
+import { Worker } from "node:worker_threads";
+import { type MirrorError, reviveError } from "../errors.ts";
+import type { SurveyedPackage, SurveyOptions } from "./survey-package.ts";
+import type { FromWorker, ToWorker } from "./worker.ts";
+
+/** What became of one package. */
+export type Surveyed =
+  | ({ readonly fileName: string; readonly ok: true } & SurveyedPackage)
+  | { readonly fileName: string; readonly ok: false; readonly error: MirrorError };
+
+/** Files that go to a thread in one message; a message costs what reading a small package does. */
+const BATCH = 16;
+
+/** Messages on their way to one thread, so that it never waits for the next. */
+const AHEAD = 2;
+
+/** Worker threads that read packages. */
+export interface Readers {
+  /**
+   * Reads packages of one folder, in no order. Ends early when the signal aborts.
+   * @throws Error when a thread dies.
+   */
+  read(folder: string, subdir: string, fileNames: readonly string[], signal: AbortSignal): AsyncGenerator<Surveyed>;
+  close(): Promise<void>;
+}
+
+/** @param count threads; they are started when there is something to read. */
+export function openReaders(count: number, options: SurveyOptions): Readers {
+  let workers: Worker[] = [];
+  const start = (needed: number) => {
+    // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
+    const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url);
+    while (workers.length < needed) workers.push(new Worker(entry));
+  };
+  return {
+    async *read(folder, subdir, fileNames, signal) {
+      start(Math.min(count, Math.ceil(fileNames.length / BATCH)));
+      const results: Surveyed[] = [];
+      let wake: () => void = () => undefined;
+      let failed: Error | undefined;
+      let next = 0;
+      let running = 0;
+      const listeners: (() => void)[] = [];
+      for (const worker of workers) {
+        const sent: (readonly string[])[] = [];
+        const send = () => {
+          while (!signal.aborted && sent.length < AHEAD && next < fileNames.length) {
+            const batch = fileNames.slice(next, next + BATCH);
+            next += batch.length;
+            sent.push(batch);
+            running++;
+            worker.postMessage({ folder, subdir, fileNames: batch, options } satisfies ToWorker);
+          }
+        };
+        const onMessage = (answer: FromWorker) => {
+          const batch = sent.shift() as readonly string[];
+          running--;
+          for (const [i, a] of answer.entries()) {
+            const fileName = batch[i] as string;
+            results.push(
+              "error" in a ? { fileName, ok: false, error: reviveError(a.error) } : { fileName, ok: true, ...a },
+            );
+          }
+          send();
+          wake();
+        };
+        const onError = (e: unknown) => {
+          failed ??= e instanceof Error ? e : new Error(String(e));
+          wake();
+        };
+        const onExit = (code: number) => onError(new Error(`a worker thread ended with code ${code}`));
+        worker.on("message", onMessage).on("error", onError).on("exit", onExit);
+        listeners.push(() => worker.off("message", onMessage).off("error", onError).off("exit", onExit));
+        send();
+      }
+      try {
+        for (;;) {
+          yield* results.splice(0);
+          if (failed) throw failed;
+          if (running === 0 && results.length === 0) return;
+          if (results.length === 0) {
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+          }
+        }
+      } finally {
+        for (const off of listeners) off();
+      }
+    },
+    async close() {
+      await Promise.all(workers.map((w) => w.terminate()));
+      workers = [];
+    },
+  };
+}

@@ -1,0 +1,162 @@
+import assert from "node:assert/strict";
+import { hash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { test } from "node:test";
+import { formatOf } from "../src/conda/file-name.ts";
+import { parseMatchSpec } from "../src/conda/match-spec.ts";
+import { loadVersions } from "../src/conda/version.ts";
+import { versionParts } from "../src/conda/version-prefix.ts";
+import { currentRepodata } from "../src/index/current-repodata.ts";
+import { eachRecord, readRepodata } from "../src/index/repodata.ts";
+import { mergeRunExports, normaliseRunExports } from "../src/index/run-exports.ts";
+import { type InfoMember, readPackage } from "../src/package/read.ts";
+import { readAtBuffer } from "../src/package/read-at.ts";
+import { fixtures, needs } from "./support/needs.ts";
+
+// What is derived from records, against the shared fixtures: real data and the answers of rattler and conda-index.
+const there = needs(join(fixtures, "expected"), "the folder of shared fixtures");
+
+type Records = Record<string, Record<string, unknown>>;
+
+function json<T>(...path: string[]): T {
+  return JSON.parse(readFileSync(join(fixtures, ...path), "utf8")) as T;
+}
+
+function recordsOf(...path: string[]): Records {
+  const index = json<{ packages: Records; "packages.conda": Records }>(...path);
+  return { ...index.packages, ...index["packages.conda"] };
+}
+
+const SUBDIRS = ["linux-64", "noarch", "osx-64", "win-32", "win-64"];
+
+/** The subdir that conda-index put each fixture package into. */
+function subdirsOfPackages(): Map<string, string> {
+  const subdirs = new Map<string, string>();
+  for (const subdir of SUBDIRS)
+    for (const fileName of Object.keys(recordsOf("expected/conda-index", subdir, "repodata.json")))
+      subdirs.set(fileName, subdir);
+  return subdirs;
+}
+
+interface FixturePackage {
+  readonly fileName: string;
+  readonly subdir: string;
+  readonly members: ReadonlyMap<InfoMember, Uint8Array>;
+}
+
+/** Every package that conda-index indexed, with members of its info. */
+async function* packages(wanted: readonly InfoMember[]): AsyncGenerator<FixturePackage> {
+  const subdirs = subdirsOfPackages();
+  for (const folder of ["packages", "index-data", "index-hotfix", "channels/zlib-both-formats"]) {
+    for (const path of readdirSync(join(fixtures, folder), { recursive: true, encoding: "utf8" })) {
+      const fileName = basename(path);
+      // The same file names stand in win-32 and win-64; loose packages lie in no subdir.
+      const folderName = basename(dirname(path));
+      const subdir = SUBDIRS.includes(folderName) ? folderName : subdirs.get(fileName);
+      if (subdir === undefined || formatOf(fileName) === undefined) continue;
+      const bytes = readFileSync(join(fixtures, folder, path));
+      yield { fileName, subdir, members: (await readPackage(fileName, readAtBuffer(bytes), wanted)).members };
+    }
+  }
+}
+
+test("run_exports.json of every fixture channel is the one that conda-index makes", there, async () => {
+  const bySubdir = new Map<string, Map<string, Uint8Array>>(SUBDIRS.map((subdir) => [subdir, new Map()]));
+  for await (const { fileName, subdir, members } of packages(["info/run_exports.json"])) {
+    const { runExports, problems } = normaliseRunExports(members.get("info/run_exports.json"));
+    assert.deepEqual(problems, []);
+    bySubdir.get(subdir)?.set(fileName, runExports);
+  }
+  for (const [subdir, add] of bySubdir) {
+    const made = JSON.parse(Buffer.from(mergeRunExports(undefined, subdir, add, new Set())).toString()) as unknown;
+    assert.deepEqual(made, json("expected/conda-index", subdir, "run_exports.json"), subdir);
+  }
+});
+
+for (const [folder, subdir] of [
+  ...SUBDIRS.map((subdir) => ["expected/conda-index", subdir] as const),
+  ["expected/hotfix", "osx-64"] as const,
+]) {
+  test(
+    `current_repodata.json of ${folder}/${subdir} is the one that conda-index makes of the same records`,
+    there,
+    async () => {
+      const index = readRepodata(readFileSync(join(fixtures, folder, subdir, "repodata.json")));
+      const made = currentRepodata({
+        records: eachRecord(index),
+        top: index,
+        versions: await loadVersions(),
+        warn: (fileName, why) => assert.fail(`${fileName}: ${why}`),
+      });
+      assert.deepEqual(JSON.parse(Buffer.from(made).toString()), json(folder, subdir, "current_repodata.json"));
+    },
+  );
+}
+
+test("360 specs match exactly the records that py-rattler matches, in two real indexes", there, async () => {
+  const versions = await loadVersions();
+  interface Case {
+    spec: string;
+    error?: string;
+    matches: number;
+    sha256: string;
+    first: string[];
+  }
+  const expected = json<Record<string, Case[]>>("expected/matchspecs.json");
+  const indexes: Record<string, Records> = {
+    "r_linux-64": recordsOf("repodata/r_linux-64.json"),
+    pytorch: recordsOf("channels/pytorch/linux-64/repodata.json"),
+  };
+  let compared = 0;
+  for (const [index, cases] of Object.entries(expected)) {
+    for (const { spec, error, ...want } of cases) {
+      compared++;
+      if (error !== undefined) {
+        assert.throws(() => parseMatchSpec(spec, versions), { name: "MatchSpecError" }, spec);
+        continue;
+      }
+      const parsed = parseMatchSpec(spec, versions);
+      const found = Object.entries(indexes[index] as Records)
+        .filter(([, record]) => parsed.matches(record))
+        .map(([fileName]) => fileName)
+        .sort();
+      const got = { matches: found.length, sha256: hash("sha256", found.join("\n")), first: found.slice(0, 3) };
+      assert.deepEqual(got, want, `${index}: ${spec}`);
+    }
+  }
+  assert.equal(compared, 360);
+});
+
+test(
+  "a spec that names a file matches that file alone once file names are known (rattler's bare records have none, so there it matches all)",
+  there,
+  async () => {
+    const spec = parseMatchSpec('*[fn="*mkl*"]', await loadVersions());
+    for (const [fileName, record] of Object.entries(recordsOf("repodata/r_linux-64.json"))) {
+      assert.ok(spec.matches(record));
+      assert.equal(spec.matches(record, { fileName }), fileName.includes("mkl"), fileName);
+    }
+  },
+);
+
+test("28,000 versions from the wild are all readable, and come apart as conda takes them apart", there, async () => {
+  const versions = await loadVersions();
+  let compared = 0;
+  for (const line of readFileSync(join(fixtures, "parsed_versions.txt"), "utf8").split("\n")) {
+    const [, version, parsed] = /^([^#]+?)=(\[\[.*\]\])$/.exec(line) ?? [];
+    if (version === undefined || parsed === undefined) continue;
+    compared++;
+    assert.ok(versions.isVersion(version), version);
+    // Python's spelling of lists; conda's inf is "post", its DEV "dev".
+    const spelled = parsed
+      .replaceAll("'", '"')
+      .replace(/\binf\b/g, '"post"')
+      .replaceAll("DEV", "dev")
+      .replace(/\d{16,}/g, '"$&"');
+    const conda = (JSON.parse(spelled) as unknown[][]).map((segment) => segment.map(String));
+    const ours = versionParts(version);
+    assert.deepEqual([[ours.epoch], ...ours.release], conda, version);
+  }
+  assert.ok(compared > 28_000, String(compared));
+});
