@@ -8,7 +8,7 @@ import { indexFilesOf, type PartialSettings, type Settings } from "./config/sett
 import { TargetError, UsageError } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
 import { infoValue } from "./index/index-info.ts";
-import { findRecord, recordsOf } from "./index/repodata.ts";
+import { eachRecord, findRecord } from "./index/repodata.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
 import { openReaders, type Readers } from "./survey/readers.ts";
 import { publish } from "./target/channel.ts";
@@ -167,7 +167,7 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   const missing = new Set<string>();
   // Where packages lie elsewhere (CEP 15) their absence says nothing.
   if (typeof infoValue(index)["base_url"] !== "string" && !run.settings.base_url) {
-    for (const { fileName } of recordsOf(index)) if (!listed.has(fileName)) missing.add(fileName);
+    for (const { fileName } of eachRecord(index)) if (!listed.has(fileName)) missing.add(fileName);
   }
   run.counts.removed += missing.size;
   cache.forget(
@@ -219,7 +219,12 @@ async function readAll(
   return { additions, files, refused };
 }
 
-function report(run: Run, published: readonly PublishedSubdir[], written: readonly string[], began: number): IndexReport {
+function report(
+  run: Run,
+  published: readonly PublishedSubdir[],
+  written: readonly string[],
+  began: number,
+): IndexReport {
   return {
     channel: run.store.where,
     ...run.counts,

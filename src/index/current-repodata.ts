@@ -3,7 +3,8 @@ import { type MatchSpec, MatchSpecError, parseMatchSpec } from "../conda/match-s
 import type { Versions } from "../conda/version.ts";
 import { startsWith, versionParts } from "../conda/version-prefix.ts";
 import type { IndexRecord } from "./index-record.ts";
-import { emptyRepodata, mergeRepodata, type Repodata } from "./repodata.ts";
+import { mergeRepodata, type NewRecord } from "./merge.ts";
+import { emptyRepodata, type Repodata } from "./repodata.ts";
 import { seconds } from "./timestamp.ts";
 
 /** Called with each record or spec that could not be used, and why. */
@@ -50,11 +51,11 @@ export function currentRepodata({ records, top, versions, pins, warn = () => {} 
   const newest = keepNewest(groups, versions, pins);
   const kept = addMissing(newest, groups, versions, warn);
   addFeatureless(kept, groups, versions);
-  const add = new Map<string, Uint8Array>();
+  const add = new Map<string, NewRecord>();
   for (const entries of kept.values()) {
     for (const { fileName, record } of entries) {
       const isConda = fileName.endsWith(".conda");
-      add.set(fileName, isConda ? withLegacyMd5(record, bz2Md5.get(twinOf(fileName)) ?? null) : record);
+      add.set(fileName, { record: isConda ? withLegacyMd5(record, bz2Md5.get(twinOf(fileName)) ?? null) : record });
     }
   }
   return mergeRepodata({ ...emptyRepodata(""), others: top.others, removed: top.removed }, { add });

@@ -1,6 +1,7 @@
 import type { IndexRecord } from "./index-record.ts";
 import {
   type Entries,
+  eachRecord,
   keyAt,
   keyIn,
   mapOf,
@@ -8,7 +9,6 @@ import {
   RECORD_MAPS,
   type RecordMap,
   type Repodata,
-  recordsOf,
   SPAN,
 } from "./repodata.ts";
 
@@ -78,9 +78,7 @@ function* removedAndVersion(
   change: IndexChange,
   info: Uint8Array,
 ): Generator<Uint8Array> {
-  const removed = new Set(index.removed.filter((fileName) => !change.add.has(fileName)));
-  for (const fileName of change.takenBack ?? []) removed.add(fileName);
-  yield* out.text(`,"removed":${JSON.stringify([...removed].sort())}`);
+  yield* out.text(`,"removed":${JSON.stringify(removedAfter(index, change))}`);
   // 2 says that `info.base_url` counts (CEP 15); any other number is a writer's mistake.
   yield* out.text(`,"repodata_version":${hasBaseUrl(info) ? 2 : 1}`);
 }
@@ -120,6 +118,13 @@ export function countMerged(
   }, 0);
 }
 
+/** The names in `removed` once the change is applied. */
+export function removedAfter(index: Repodata, change: IndexChange): string[] {
+  const removed = new Set(index.removed.filter((fileName) => !change.add.has(fileName)));
+  for (const fileName of change.takenBack ?? []) removed.add(fileName);
+  return [...removed].sort();
+}
+
 /** The records that the index holds once the change is applied, map after map. */
 export function* recordsAfter(
   index: Repodata,
@@ -127,7 +132,7 @@ export function* recordsAfter(
 ): Generator<IndexRecord & { readonly map: RecordMap }> {
   const gone = (fileName: string) =>
     change.add.has(fileName) || change.remove?.has(fileName) || change.takenBack?.has(fileName);
-  for (const r of recordsOf(index)) if (!gone(r.fileName)) yield r;
+  for (const r of eachRecord(index)) if (!gone(r.fileName)) yield r;
   for (const [fileName, { record, v3 }] of change.add) yield { map: mapOf(fileName, v3 === true), fileName, record };
 }
 

@@ -150,7 +150,7 @@ export function lookUp(index: Repodata, map: RecordMap, fileName: string): Uint8
 }
 
 /** Every record, map after map, in the order of file names. */
-export function* recordsOf(
+export function* eachRecord(
   index: Repodata,
   maps: readonly RecordMap[] = RECORD_MAPS,
 ): Generator<IndexRecord & { readonly map: RecordMap }> {

@@ -46,7 +46,8 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
     try {
       db.exec("PRAGMA journal_mode = DELETE; PRAGMA synchronous = OFF;");
       const { user_version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
-      if (user_version !== LAYOUT) db.exec(`DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS indexes; PRAGMA user_version = ${LAYOUT};`);
+      if (user_version !== LAYOUT)
+        db.exec(`DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS indexes; PRAGMA user_version = ${LAYOUT};`);
       db.exec(`CREATE TABLE IF NOT EXISTS files (
         subdir TEXT, name TEXT, version TEXT, sha256 TEXT, run_exports TEXT, facts TEXT, PRIMARY KEY (subdir, name)
       ) WITHOUT ROWID;

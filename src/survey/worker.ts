@@ -21,9 +21,7 @@ port.on("message", (message: ToWorker) => {
     const answer: (SurveyedPackage | { error: SentError })[] = [];
     for (const fileName of message.fileNames) {
       try {
-        answer.push(
-          await surveyPackage(`${message.folder}/${fileName}`, fileName, message.subdir, message.options),
-        );
+        answer.push(await surveyPackage(`${message.folder}/${fileName}`, fileName, message.subdir, message.options));
       } catch (e) {
         answer.push({ error: sendError(e, fileName) });
       }

@@ -56,5 +56,11 @@ async function load(store: Store): Promise<Record<string, SubdirState>> {
 function isState(value: unknown): value is SubdirState {
   const s = value as SubdirState | null;
   const isMap = (v: unknown) => typeof v === "object" && v !== null && !Array.isArray(v);
-  return isMap(s) && isMap(s?.versions) && isMap(s?.unreferenced) && typeof s?.made === "string" && typeof s.records === "number";
+  return (
+    isMap(s) &&
+    isMap(s?.versions) &&
+    isMap(s?.unreferenced) &&
+    typeof s?.made === "string" &&
+    typeof s.records === "number"
+  );
 }

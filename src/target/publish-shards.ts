@@ -1,4 +1,5 @@
 import { infoValue } from "../index/index-info.ts";
+import { removedAfter } from "../index/merge.ts";
 import { mapOf, nameIn, placesByName, recordAt } from "../index/repodata.ts";
 import {
   makeShard,
@@ -73,7 +74,7 @@ function* shardFiles(
     const one = { map: mapOf(fileName, v3 === true), fileName, record, runExports: runExports(fileName) };
     added.set(name, [...(added.get(name) ?? []), one]);
   }
-  const removed = removedByName([...index.removed.filter((f) => !change.add.has(f)), ...(change.takenBack ?? [])]);
+  const removed = removedByName(removedAfter(index, change));
   for (const name of [...(names ?? new Set([...places.keys(), ...added.keys()]))].sort()) {
     const records: ShardRecord[] = added.get(name) ?? [];
     for (const place of places.get(name) ?? []) {

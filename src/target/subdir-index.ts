@@ -5,6 +5,7 @@ import { indexInfo } from "../index/index-info.ts";
 import { countMerged, type IndexChange, mergedPieces, mergedSize, type NewRecord } from "../index/merge.ts";
 import { findRecord, nameIn, type Repodata } from "../index/repodata.ts";
 import type { SubdirState } from "./index-state.ts";
+import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
 import { publishShards } from "./publish-shards.ts";
 import { readIndex } from "./read-index.ts";
@@ -146,6 +147,7 @@ export async function publishSubdir(
     const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
     await write(job, "repodata.json", content(), expect);
   } else job.versions["repodata.json"] = jsonVersion as string;
+  if (options.files.currentRepodata) await publishCurrent(job);
   const records = countMerged(index, change);
   const version = job.versions["repodata.json"] as string;
   return {

@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
-import { Reception } from "./reception.ts";
 import { sendError } from "../errors.ts";
+import { Reception } from "./reception.ts";
 import type { FromWorker, Received, ToWorker } from "./worker-messages.ts";
 
 // The message switch of the thread that hashes, reads and writes packages. Messages are handled one at a time.

@@ -1,0 +1,3 @@
+export function packageFacts(_: unknown): unknown {
+  return {};
+}

@@ -1,0 +1,21 @@
+import { loadVersions } from "../conda/version.ts";
+import { currentRepodata } from "../index/current-repodata.ts";
+import { recordsAfter, removedAfter } from "../index/merge.ts";
+import { derived, type SubdirJob } from "./subdir-index.ts";
+
+/** Writes `current_repodata.json`, the small index of conda's classic solver, from the records that the index has now. */
+export async function publishCurrent(job: SubdirJob): Promise<void> {
+  const { index, change, options, subdir } = job;
+  const versions = await loadVersions();
+  await derived(job, "current_repodata.json", () => {
+    const others = index.others.filter(([key]) => key !== "info");
+    const info = change.info ?? new Map(index.others).get("info") ?? Buffer.from("{}");
+    const made = currentRepodata({
+      records: recordsAfter(index, change),
+      top: { others: [["info", info], ...others], removed: removedAfter(index, change) },
+      versions,
+      warn: (fileName, why) => options.warn(`${subdir}/${fileName}: left out of current_repodata.json: ${why}`),
+    });
+    return [made];
+  });
+}
