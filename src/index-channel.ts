@@ -22,6 +22,8 @@ export interface IndexOptions {
   readonly channel: string;
   /** Subdirs to look at; all that are there when absent. */
   readonly subdirs?: readonly string[];
+  /** Patch instructions: a folder or a package with `<subdir>/patch_instructions.json`. */
+  readonly patch?: string;
   /** Settings that are stronger than those of the environment and the file. */
   readonly settings?: PartialSettings;
   /** A configuration file. */
@@ -229,7 +231,7 @@ function report(
     channel: run.store.where,
     ...run.counts,
     failed: run.failed,
-    subdirs: published,
+    subdirs: published.map(({ subdir, records }) => ({ subdir, records })),
     written: [...published.flatMap((p) => p.written), ...written],
     milliseconds: Math.round(performance.now() - began),
     interrupted: run.signal.aborted,

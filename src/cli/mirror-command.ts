@@ -2,14 +2,12 @@ import type { Logger } from "pino";
 import { UsageError } from "../errors.ts";
 import type { MirrorEvent, Outcome } from "../events.ts";
 import { mirror } from "../mirror.ts";
-import { logLevel, makeLogger, useColor } from "./log.ts";
 import type { MirrorFlags } from "./program.ts";
-import { makeProgress } from "./progress.ts";
 import { bytesText, planText, reportJson, summaryText } from "./render.ts";
+import { logFailure, openSession } from "./session.ts";
 
 /** `mirror`: parse, call the library, print. Gives the exit code. */
 export async function mirrorCommand(sources: readonly string[], flags: MirrorFlags): Promise<number> {
-  const { env, stderr } = process;
   if ((flags.targetPath?.length ?? 0) > 1) {
     throw new UsageError("NOT_YET", {
       what: "several targets",
@@ -17,24 +15,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
       next: "run mirror once for each --target-path",
     });
   }
-  const when = flags.progress === false || flags.quiet ? "never" : flags.progress;
-  const bars = when === "always" || (when === "auto" && stderr.isTTY === true && flags.logFormat === "pretty");
-  const progress = makeProgress(
-    when === "never" ? "off" : bars ? "bars" : flags.logFormat === "json" ? "off" : "lines",
-    stderr,
-  );
-  const log = makeLogger(
-    { level: logLevel(flags, env), format: flags.logFormat, color: useColor(flags, env, stderr.isTTY === true) },
-    progress,
-  );
-
-  const stopping = new AbortController();
-  const onSignal = () => {
-    if (stopping.signal.aborted) process.exit(130);
-    stopping.abort();
-    log.warn("interrupted: indexing what is finished; once more to stop at once");
-  };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  const { log, progress, signal, close } = openSession(flags, "indexing what is finished");
   const onEvent = (e: MirrorEvent) => {
     progress.event(e);
     switch (e.type) {
@@ -68,7 +49,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
         retry_attempts: flags.retryAttempts,
         timeout_seconds: flags.timeoutSeconds,
       },
-      signal: stopping.signal,
+      signal,
       onEvent,
     });
     progress.stop();
@@ -77,17 +58,13 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
     else if (!flags.quiet) process.stdout.write(`${summaryText(report)}\n`);
     return report.exitCode;
   } finally {
-    progress.stop();
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    close();
   }
 }
 
 function logOutcome(log: Logger, result: Outcome, verbose: boolean): void {
   if (result.outcome === "failed") {
-    const { what, why, next, code, family, stack } = result.error;
-    if (family === "interrupted") return;
-    const frames = stack?.split("\n").filter((l) => /^\s+at /.test(l));
-    log.error({ code, why, next, ...(verbose && frames ? { stack: frames.join("\n") } : {}) }, what);
+    logFailure(log, result.error, verbose);
   } else {
     const unverified = "verified" in result && !result.verified ? ", no hash to check it against" : "";
     const size = "bytes" in result ? ` (${bytesText(result.bytes)}${unverified})` : "";

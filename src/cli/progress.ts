@@ -1,9 +1,10 @@
-import type { MirrorEvent } from "../events.ts";
+import type { IndexEvent, MirrorEvent } from "../events.ts";
 import type { Screen } from "./log.ts";
 import { bytesText, secondsText } from "./render.ts";
 
 export interface Progress extends Screen {
   event(event: MirrorEvent): void;
+  indexing(event: IndexEvent): void;
   stop(): void;
 }
 
@@ -34,6 +35,14 @@ export function makeProgress(
   let drawn = 0;
   let timer: NodeJS.Timeout | undefined;
 
+  const begin = () => {
+    if (mode === "off" || timer) return;
+    timer = setInterval(
+      mode === "bars" ? draw : () => terminal.write(`${tell()}\n`),
+      mode === "bars" ? REDRAW_MS : LINE_MS,
+    );
+    timer.unref();
+  };
   const line = (): string => {
     const seconds = Math.max(0.001, (now() - began) / 1000);
     const rate = bytes / seconds;
@@ -42,6 +51,7 @@ export function makeProgress(
     const left = share > 0.01 && share < 1 ? `, ${secondsText((seconds / share - seconds) * 1000)} left` : "";
     return `${done}/${total.packages} packages, ${bytesText(bytes)}${known ? `/${bytesText(total.bytes)}` : ""}, ${bytesText(rate)}/s${left}`;
   };
+  let tell = line;
   const clear = () => {
     if (drawn > 0) terminal.write(`\x1b[${drawn}A\x1b[0J`);
     drawn = 0;
@@ -54,23 +64,24 @@ export function makeProgress(
       return `  ${bar(r.size ? r.bytes / r.size : 0, 16)} ${tail.padStart(19)}  ${name}`;
     });
     if (running.size > MOST_LINES) rows.push(`  … ${running.size - MOST_LINES} more`);
-    const lines = [...rows, `${bar(total.packages > 0 ? done / total.packages : 0, 16)} ${line()}`];
+    const lines = [...rows, `${bar(total.packages > 0 ? done / total.packages : 0, 16)} ${tell()}`];
     terminal.write(lines.map((l) => `${l.slice(0, width)}\n`).join(""));
     drawn = lines.length;
   };
 
   return {
+    indexing(e) {
+      if (e.type === "reading") {
+        total = { ...total, packages: total.packages + e.packages };
+        tell = () => `${done}/${total.packages} packages read`;
+        if (total.packages > 0) begin();
+      } else if (e.type === "read") done++;
+    },
     event(e) {
       if (e.type === "planned") {
         total = e;
         began = now();
-        if (mode !== "off" && e.packages > 0) {
-          timer = setInterval(
-            mode === "bars" ? draw : () => terminal.write(`${line()}\n`),
-            mode === "bars" ? REDRAW_MS : LINE_MS,
-          );
-          timer.unref();
-        }
+        if (e.packages > 0) begin();
       } else if (e.type === "started") running.set(e.fileName, { bytes: 0, size: undefined });
       else if (e.type === "bytes") {
         bytes += e.bytes;

@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { MirrorError } from "../errors.ts";
-import type { MirrorReport, Outcome, PlannedStep } from "../events.ts";
+import type { IndexReport, MirrorReport, Outcome, PlannedStep } from "../events.ts";
 
 /** Bytes as people read them: 1 KiB is 1024 bytes. */
 export function bytesText(bytes: number): string {
@@ -78,4 +78,23 @@ export function planText(plan: readonly PlannedStep[]): string {
     })
     .filter((t) => t !== "");
   return [...lines, `plan: ${counts.join(", ") || "nothing to do"}; nothing was changed`].join("\n");
+}
+
+/** The report of `index` as the one JSON document of --json. */
+export function indexJson(report: IndexReport): string {
+  return JSON.stringify({ ...report, failed: report.failed.map((f) => ({ ...f, error: errorJson(f.error) })) });
+}
+
+/** The last line of an `index` run. */
+export function indexText(report: IndexReport): string {
+  const records = report.subdirs.reduce((sum, s) => sum + s.records, 0);
+  const counts = [
+    `${report.read} read`,
+    ...(report.kept > 0 ? [`${report.kept} kept`] : []),
+    ...(report.removed > 0 ? [`${report.removed} gone`] : []),
+    ...(report.failed.length > 0 ? [`${report.failed.length} failed`] : []),
+  ].join(", ");
+  const written = report.written.length === 0 ? "nothing to write" : `${report.written.length} index files written`;
+  const head = report.interrupted ? "interrupted: " : "";
+  return `${head}${counts}; ${records} packages in ${report.subdirs.length} subdirs, ${written} in ${secondsText(report.milliseconds)} → ${report.channel}`;
 }

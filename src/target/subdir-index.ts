@@ -161,7 +161,7 @@ export async function publishSubdir(
 
 /** What files made from the same records depend on. */
 function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
-  return [FORMAT, process.versions["zstd"], zstdLevel, baseUrl].join(" ");
+  return JSON.stringify([FORMAT, process.versions["zstd"], zstdLevel, baseUrl]);
 }
 
 function isEmpty(wish: SubdirWish): boolean {

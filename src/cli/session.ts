@@ -1,0 +1,52 @@
+import type { Logger } from "pino";
+import type { MirrorError } from "../errors.ts";
+import { logLevel, makeLogger, useColor } from "./log.ts";
+import type { CommonFlags } from "./program.ts";
+import { makeProgress, type Progress } from "./progress.ts";
+
+/** What every command that works for a while has: a log, progress, and a signal that Ctrl-C aborts. */
+export interface Session {
+  readonly log: Logger;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  close(): void;
+}
+
+/** @param interrupted what is told at the first Ctrl-C; the second ends the process at once. */
+export function openSession(flags: CommonFlags, interrupted: string): Session {
+  const { env, stderr } = process;
+  const when = flags.progress === false || flags.quiet ? "never" : flags.progress;
+  const bars = when === "always" || (when === "auto" && stderr.isTTY === true && flags.logFormat === "pretty");
+  const progress = makeProgress(
+    when === "never" ? "off" : bars ? "bars" : flags.logFormat === "json" ? "off" : "lines",
+    stderr,
+  );
+  const log = makeLogger(
+    { level: logLevel(flags, env), format: flags.logFormat, color: useColor(flags, env, stderr.isTTY === true) },
+    progress,
+  );
+  const stopping = new AbortController();
+  const onSignal = () => {
+    if (stopping.signal.aborted) process.exit(130);
+    stopping.abort();
+    log.warn(`interrupted: ${interrupted}; once more to stop at once`);
+  };
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  return {
+    log,
+    progress,
+    signal: stopping.signal,
+    close() {
+      progress.stop();
+      process.off("SIGINT", onSignal).off("SIGTERM", onSignal);
+    },
+  };
+}
+
+/** A failure in one log line: what, why, what next; the stack where it is asked for. */
+export function logFailure(log: Logger, error: MirrorError, verbose: boolean): void {
+  const { what, why, next, code, family, stack } = error;
+  if (family === "interrupted") return;
+  const frames = stack?.split("\n").filter((l) => /^\s+at /.test(l));
+  log.error({ code, why, next, ...(verbose && frames ? { stack: frames.join("\n") } : {}) }, what);
+}
