@@ -87,7 +87,7 @@ export function closing(frame: Frame): Html {
 function install(channel: Frame["channel"]): Html {
   const tools = INSTALL.map(
     ([tool], i) =>
-      html`<label><input type="radio" name="tool" value="${trusted(tool)}"${trusted(i === 0 ? " checked" : "")}>${trusted(tool)}</label>`,
+      html`<label><input type="radio" name="tool" autocomplete="off" value="${trusted(tool)}"${trusted(i === 0 ? " checked" : "")}>${trusted(tool)}</label>`,
   );
   const lines = INSTALL.map(
     ([tool, line]) =>

@@ -5,7 +5,7 @@ export const STYLE = `
 --mono:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 @media(prefers-color-scheme:dark){:root{--bg:#15181b;--ink:#e3e6e8;--soft:#9aa4ad;--line:#2b3136;--tint:#1c2024;--mark:#74d3bb}}
 *{box-sizing:border-box}
-html{-webkit-text-size-adjust:100%;scroll-padding-top:4rem}
+html{-webkit-text-size-adjust:100%;scroll-padding-top:2.375rem}
 body{margin:0;background:var(--bg);color:var(--ink);font:1rem/1.5 var(--sans)}
 header,main,footer{max-width:66rem;margin:0 auto;padding:0 1.5rem}
 header{padding-top:2.5rem}
@@ -70,10 +70,10 @@ th{font-size:.8125rem;font-weight:500;color:var(--soft);text-align:left;padding:
 .list th button{margin:-.25rem 0;padding:.25rem 0;font-weight:500}
 .list th button:hover{color:var(--ink)}
 .list th[aria-sort]:not([aria-sort=none]) button{color:var(--ink)}
-.list th button::after{content:"↓";margin-left:.25em;visibility:hidden}
+.list th button::after{content:"↓";content:"↓"/"";margin-left:.25em;visibility:hidden}
 .list .n button::after{content:none}
-.list .n button::before{content:"↓";margin-right:.25em;visibility:hidden}
-.list th[aria-sort=ascending]:not(.n) button::after,.list .n[aria-sort=ascending] button::before{content:"↑";visibility:visible}
+.list .n button::before{content:"↓";content:"↓"/"";margin-right:.25em;visibility:hidden}
+.list th[aria-sort=ascending]:not(.n) button::after,.list .n[aria-sort=ascending] button::before{content:"↑";content:"↑"/"";visibility:visible}
 .list th[aria-sort=descending]:not(.n) button::after,.list .n[aria-sort=descending] button::before{visibility:visible}
 .list td{grid-row:1;padding:.5rem 0;min-width:0;overflow-wrap:anywhere;pointer-events:none;font-size:.9375rem;color:var(--soft)}
 .list tr:has([open])>td:nth-child(n+2){white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
@@ -131,7 +131,8 @@ h1{font-size:1.75rem}
 .more{padding-left:.25rem}
 .list .old>summary{min-height:0}
 .old .files{padding-left:.5rem}
-.wide{display:none}
+.small .wide{display:none}
+.small .n:nth-last-child(2){padding-right:0}
 }
 @media(forced-colors:active){.list tbody tr:hover{background:none}}
 @media print{.find,.copy,.tools{display:none!important}}

@@ -18,7 +18,7 @@ import { type CompareVersions, compareNames, compareText, naturalOrder, ranksOf,
 import type { PageRecord } from "./page-record.ts";
 
 /** Up to this many files a page shows them all. */
-export const MAX_FILES_SHOWN = 2000;
+export const MAX_FILES_SHOWN = 3000;
 /** Up to this many names a page with more files tells of each one's newest version. */
 export const MAX_NAMES_TOLD = 2500;
 /** That many more builds of the newest version are linked then. */
@@ -50,10 +50,10 @@ interface Entry {
  * Same records, same bytes, whatever their order.
  *
  * A page stays light by telling less of more:
- * - up to 2,000 files: every one, with link, size, day, licence, sha256 and dependencies; about 0.7 KB a file;
+ * - up to 3,000 files: every one, with link, size, day, licence, sha256 and dependencies; 0.5 to 0.7 KB a file;
  * - up to 2,500 names: of each name the newest version, its newest file in full and links to five more builds; about 0.8 KB a name;
  * - beyond: of each name the newest version and a link to its newest file; about 0.15 KB a name.
- * `repodata.json`, which such a page links to, has the rest. Memory is bounded by 2,000 records and six for each name.
+ * `repodata.json`, which such a page links to, has the rest. Memory is bounded by 3,000 records and six for each name.
  *
  * Newest is by `compareVersions` (default: natural order), then build number, then timestamp. It may throw for what is no
  * version; such come last.
