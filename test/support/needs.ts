@@ -9,6 +9,9 @@ export const fixtures = resolve(process.env["MESO_FORGE_FIXTURES"] ?? `${root}..
 /** Python with the real client in it, brought by `npm test`. */
 export const python = resolve(root, ".cache/venv", process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
 
+/** A browser: `CHROMIUM`, else where Debian puts it. */
+export const chromium = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+
 /**
  * Options for tests that need something which may be missing: skipped with a notice on a developer's machine, an error
  * where CI=true.
