@@ -1,3 +1,0 @@
-export function packageFacts(_: unknown): unknown {
-  return {};
-}
