@@ -7,7 +7,9 @@ import { formatOf } from "../src/conda/file-name.ts";
 import { parseMatchSpec } from "../src/conda/match-spec.ts";
 import { loadVersions } from "../src/conda/version.ts";
 import { versionParts } from "../src/conda/version-prefix.ts";
+import { channeldata } from "../src/index/channeldata.ts";
 import { currentRepodata } from "../src/index/current-repodata.ts";
+import { type PackageFacts, packageFacts } from "../src/index/package-facts.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { mergeRunExports, normaliseRunExports } from "../src/index/run-exports.ts";
 import { type InfoMember, readPackage } from "../src/package/read.ts";
@@ -93,6 +95,94 @@ for (const [folder, subdir] of [
     },
   );
 }
+
+interface Channeldata {
+  packages: Record<string, Record<string, unknown>>;
+}
+
+/** Our channeldata.json of every fixture package. */
+async function ourChanneldata(): Promise<Channeldata> {
+  const versions = await loadVersions();
+  const all: PackageFacts[] = [];
+  for await (const { fileName, subdir, members } of packages([
+    "info/index.json",
+    "info/about.json",
+    "info/paths.json",
+    "info/run_exports.json",
+    "info/recipe/meta.yaml",
+    "info/recipe/meta.yaml.rendered",
+    "info/meta.yaml",
+  ])) {
+    const facts = packageFacts(
+      {
+        indexJson: members.get("info/index.json") as Uint8Array,
+        aboutJson: members.get("info/about.json"),
+        pathsJson: members.get("info/paths.json"),
+        runExports: normaliseRunExports(members.get("info/run_exports.json")).runExports,
+        recipe:
+          members.get("info/recipe/meta.yaml") ??
+          members.get("info/recipe/meta.yaml.rendered") ??
+          members.get("info/meta.yaml"),
+        subdir,
+      },
+      (why) => assert.fail(`${fileName}: ${why}`),
+    );
+    all.push(facts as PackageFacts);
+  }
+  const bytes = channeldata(all, SUBDIRS, versions);
+  assert.deepEqual(
+    channeldata(all.toReversed(), SUBDIRS, versions),
+    bytes,
+    "the order of the packages does not matter",
+  );
+  assert.equal(bytes.at(-1), 10);
+  return JSON.parse(Buffer.from(bytes).toString()) as Channeldata;
+}
+
+/** Packages of several files, of which conda-index wrote the timestamp of the one it saw last. */
+const NEWEST: Record<string, number> = {
+  "clobber-2": 1707750772,
+  "clobber-3": 1707750772,
+  "conda-index-pkg-a": 1508520204,
+  "dummy-package": 1557771563,
+};
+
+test(
+  "channeldata.json is the one that conda-index makes, but for five fields that the next two tests are about",
+  there,
+  async () => {
+    const ours = await ourChanneldata();
+    const theirs = json<Channeldata>("expected/conda-index/channeldata.json");
+    for (const [name, timestamp] of Object.entries(NEWEST))
+      Object.assign(theirs.packages[name] as object, { timestamp });
+    delete ours.packages["flask"]?.["source_url"];
+    assert.deepEqual(ours, theirs);
+  },
+);
+
+test(
+  "the timestamp of a package is the newest of its files', as CEP 38 says (conda-index writes that of the file it sees last)",
+  there,
+  async () => {
+    const ours = await ourChanneldata();
+    for (const [name, timestamp] of Object.entries(NEWEST)) {
+      assert.equal(ours.packages[name]?.["timestamp"], timestamp, name);
+      const all = [...SUBDIRS].flatMap((subdir) =>
+        Object.values(recordsOf("expected/conda-index", subdir, "repodata.json")).filter((r) => r["name"] === name),
+      );
+      assert.equal(Math.floor(Math.max(...all.map((r) => r["timestamp"] as number)) / 1000), timestamp, name);
+    }
+  },
+);
+
+test(
+  "flask has its recipe's source_url (conda-index gives up on a recipe when any part of it is no plain YAML)",
+  there,
+  async () => {
+    const ours = await ourChanneldata();
+    assert.match(String(ours.packages["flask"]?.["source_url"]), /^https:.*\/Flask-0\.11\.1\.tar\.gz$/);
+  },
+);
 
 test("360 specs match exactly the records that py-rattler matches, in two real indexes", there, async () => {
   const versions = await loadVersions();

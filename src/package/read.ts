@@ -8,7 +8,14 @@ import { safeMemberName, TarReader } from "./tar.ts";
 import { openZip } from "./zip.ts";
 
 /** Members of `info/` that a channel's index is made of (CEP 34). */
-export type InfoMember = "info/index.json" | "info/about.json" | "info/run_exports.json" | "info/paths.json";
+export type InfoMember =
+  | "info/index.json"
+  | "info/about.json"
+  | "info/run_exports.json"
+  | "info/paths.json"
+  | "info/recipe/meta.yaml"
+  | "info/recipe/meta.yaml.rendered"
+  | "info/meta.yaml";
 
 export interface PackageInfo {
   readonly format: ArchiveFormat;
