@@ -10,8 +10,9 @@ import { versionParts } from "../src/conda/version-prefix.ts";
 import { channeldata } from "../src/index/channeldata.ts";
 import { currentRepodata } from "../src/index/current-repodata.ts";
 import { type PackageFacts, packageFacts } from "../src/index/package-facts.ts";
+import { parsePatch, patchRepodata } from "../src/index/patch.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
-import { mergeRunExports, normaliseRunExports } from "../src/index/run-exports.ts";
+import { mergeRunExports, NO_RUN_EXPORTS, normaliseRunExports } from "../src/index/run-exports.ts";
 import { type InfoMember, readPackage } from "../src/package/read.ts";
 import { readAtBuffer } from "../src/package/read-at.ts";
 import { fixtures, needs } from "./support/needs.ts";
@@ -183,6 +184,34 @@ test(
     assert.match(String(ours.packages["flask"]?.["source_url"]), /^https:.*\/Flask-0\.11\.1\.tar\.gz$/);
   },
 );
+
+const HOTFIX = "expected/hotfix/osx-64";
+
+test(
+  "the hotfix fixture makes of its index what conda-index makes: fields, twins, revoked and removed files",
+  there,
+  () => {
+    const index = readRepodata(readFileSync(join(fixtures, HOTFIX, "repodata_from_packages.json")));
+    const patch = parsePatch(readFileSync(join(fixtures, HOTFIX, "patch_instructions.json")));
+    const made = patchRepodata(index, patch, (fileName, why) => assert.fail(`${fileName}: ${why}`));
+    assert.deepEqual(JSON.parse(Buffer.from(made).toString()), json(HOTFIX, "repodata.json"));
+  },
+);
+
+test("the current_repodata.json of a patched index is made of its patched records", there, async () => {
+  const index = readRepodata(readFileSync(join(fixtures, HOTFIX, "repodata_from_packages.json")));
+  const patch = parsePatch(readFileSync(join(fixtures, HOTFIX, "patch_instructions.json")));
+  const patched = readRepodata(patchRepodata(index, patch));
+  const made = currentRepodata({ records: eachRecord(patched), top: patched, versions: await loadVersions() });
+  assert.deepEqual(JSON.parse(Buffer.from(made).toString()), json(HOTFIX, "current_repodata.json"));
+});
+
+test("the run_exports.json of a patched index has every file of the unpatched one", there, () => {
+  const index = readRepodata(readFileSync(join(fixtures, HOTFIX, "repodata_from_packages.json")));
+  const add = new Map([...eachRecord(index)].map(({ fileName }) => [fileName, NO_RUN_EXPORTS]));
+  const made = JSON.parse(Buffer.from(mergeRunExports(undefined, "osx-64", add, new Set())).toString()) as unknown;
+  assert.deepEqual(made, json(HOTFIX, "run_exports.json"));
+});
 
 test("360 specs match exactly the records that py-rattler matches, in two real indexes", there, async () => {
   const versions = await loadVersions();
