@@ -13,6 +13,7 @@ import { type PackageFacts, packageFacts } from "../src/index/package-facts.ts";
 import { parsePatch, patchRepodata } from "../src/index/patch.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { mergeRunExports, NO_RUN_EXPORTS, normaliseRunExports } from "../src/index/run-exports.ts";
+import { readPatchPackage } from "../src/package/patch-package.ts";
 import { type InfoMember, readPackage } from "../src/package/read.ts";
 import { readAtBuffer } from "../src/package/read-at.ts";
 import { fixtures, needs } from "./support/needs.ts";
@@ -211,6 +212,47 @@ test("the run_exports.json of a patched index has every file of the unpatched on
   const add = new Map([...eachRecord(index)].map(({ fileName }) => [fileName, NO_RUN_EXPORTS]));
   const made = JSON.parse(Buffer.from(mergeRunExports(undefined, "osx-64", add, new Set())).toString()) as unknown;
   assert.deepEqual(made, json(HOTFIX, "run_exports.json"));
+});
+
+test("the real package of conda-forge's patches has instructions for seven subdirs, all usable", there, async () => {
+  const fileName = "conda-forge-repodata-patches-20180828-0.tar.bz2";
+  const patches = await readPatchPackage(fileName, readAtBuffer(readFileSync(join(fixtures, "packages", fileName))));
+  assert.deepEqual([...patches.keys()].sort(), [
+    "linux-64",
+    "linux-armv7l",
+    "linux-ppc64le",
+    "noarch",
+    "osx-64",
+    "win-32",
+    "win-64",
+  ]);
+  for (const bytes of patches.values()) assert.equal(parsePatch(bytes).version, 1);
+  const linux = parsePatch(patches.get("linux-64") as Uint8Array);
+  assert.ok(linux.packages.size > 500 && linux.remove.includes("vaex-core-0.4.0-py27_0.tar.bz2"));
+});
+
+test("the patches of rattler's own tests do what they do there, though they have no version", there, () => {
+  const folder = "channels/patch/linux-64";
+  const patched = (patch: string, index = "repodata_from_packages.json") =>
+    JSON.parse(
+      Buffer.from(
+        patchRepodata(
+          readRepodata(readFileSync(join(fixtures, folder, index))),
+          parsePatch(readFileSync(join(fixtures, folder, patch))),
+          (fileName, why) => assert.fail(`${fileName}: ${why}`),
+        ),
+      ).toString(),
+    ) as { packages: Records; "packages.conda": Records; removed: string[] };
+  const name = "cross-python_emscripten-32-3.10.1-h60d57d3_8";
+  assert.equal(patched("patch_instructions.json").packages[`${name}.tar.bz2`]?.["license"], "WOLF LICENSE");
+  const two = patched("patch_instructions_2.json");
+  assert.ok(!(`${name}.tar.bz2` in two.packages) && two.removed.includes(`${name}.tar.bz2`));
+  assert.deepEqual(patched("patch_instructions_4.json").packages[`${name}.tar.bz2`]?.["purls"], [
+    "pkg:pypi/cross-python@3.10.1",
+  ]);
+  const five = patched("patch_instructions_5.json", "repodata_from_packages_5.json");
+  const [record] = Object.values(five["packages.conda"]);
+  assert.ok(record && !("track_features" in record) && record["name"] === "pytorch-cpu");
 });
 
 test("360 specs match exactly the records that py-rattler matches, in two real indexes", there, async () => {
