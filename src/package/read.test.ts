@@ -16,7 +16,6 @@ import {
 } from "../../test/packages/builder.ts";
 import { parseFileName } from "../conda/file-name.ts";
 import { MirrorError } from "../errors.ts";
-import { decodeBzip2 } from "./bzip2.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO, type ReadOptions, readPackage } from "./read.ts";
 import { readAtBuffer } from "./read-at.ts";
 import { makeRecord } from "./record.ts";
@@ -356,22 +355,6 @@ test("a package from before subdirs goes where its source says, else where platf
   assert.equal(await subdirOf({ platform: "win", arch: "x86" }), "win-32");
   assert.equal(await subdirOf({}), "noarch");
   assert.equal(await subdirOf({ platform: "osx", arch: "x86_64" }, "linux-64"), "linux-64");
-});
-
-test("property: bzip2 of any bytes, at any level, decodes to the same bytes", async () => {
-  const inputs = [
-    Buffer.alloc(0),
-    Buffer.alloc(1_000_000),
-    randomBytes(1_100_000),
-    Buffer.from("ab".repeat(300_000)),
-    Buffer.alloc(260, 7),
-  ];
-  for (const [i, input] of inputs.entries()) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of decodeBzip2(readAtBuffer(bzip2(input, 1 + i * 2)), "test"))
-      chunks.push(Buffer.from(chunk));
-    assert.ok(Buffer.concat(chunks).equals(input), `input ${i}`);
-  }
 });
 
 test("property: damage anywhere in a package is refused with an error of ours, or leaves the record as it was", async () => {
