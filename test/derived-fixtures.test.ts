@@ -14,7 +14,7 @@ import { parsePatch, patchRepodata } from "../src/index/patch.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { mergeRunExports, NO_RUN_EXPORTS, normaliseRunExports } from "../src/index/run-exports.ts";
 import { readPatchPackage } from "../src/package/patch-package.ts";
-import { type InfoMember, readPackage } from "../src/package/read.ts";
+import { type InfoMember, RECIPE_BEYOND_INFO, readPackage } from "../src/package/read.ts";
 import { readAtBuffer } from "../src/package/read-at.ts";
 import { fixtures, needs } from "./support/needs.ts";
 
@@ -60,7 +60,11 @@ async function* packages(wanted: readonly InfoMember[]): AsyncGenerator<FixtureP
       const subdir = SUBDIRS.includes(folderName) ? folderName : subdirs.get(fileName);
       if (subdir === undefined || formatOf(fileName) === undefined) continue;
       const bytes = readFileSync(join(fixtures, folder, path));
-      yield { fileName, subdir, members: (await readPackage(fileName, readAtBuffer(bytes), wanted)).members };
+      yield {
+        fileName,
+        subdir,
+        members: (await readPackage(fileName, readAtBuffer(bytes), wanted, RECIPE_BEYOND_INFO)).members,
+      };
     }
   }
 }

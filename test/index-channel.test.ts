@@ -23,7 +23,9 @@ const c = buildConda({ name: "c", subdir: "linux-64" });
 const warnings: string[] = [];
 
 function channelOf(packages: Readonly<Record<string, readonly BuiltPackage[]>>): string {
-  const channel = temporary();
+  // Of one name, since pages tell it.
+  const channel = join(temporary(), "channel");
+  mkdirSync(channel);
   for (const [subdir, some] of Object.entries(packages)) {
     mkdirSync(join(channel, subdir));
     written(join(channel, subdir), some);

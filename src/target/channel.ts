@@ -3,15 +3,10 @@ import { type RecordFacts, recordFacts } from "../conda/record-facts.ts";
 import { TargetError } from "../errors.ts";
 import { findRecord } from "../index/repodata.ts";
 import { openIndexState } from "./index-state.ts";
+import { publishSubdir } from "./publish-subdir.ts";
 import { readIndex } from "./read-index.ts";
 import { PreconditionFailed, type Store } from "./store.ts";
-import {
-  type Addition,
-  type PublishedSubdir,
-  type PublishOptions,
-  publishSubdir,
-  type SubdirWish,
-} from "./subdir-index.ts";
+import type { Addition, PublishedSubdir, PublishOptions, SubdirWish } from "./subdir-job.ts";
 
 /** A file that the target already has under some name, in one of its subdirs. */
 export interface Present {

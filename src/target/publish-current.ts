@@ -1,13 +1,13 @@
 import { loadVersions } from "../conda/version.ts";
 import { currentRepodata } from "../index/current-repodata.ts";
 import { recordsAfter, removedAfter } from "../index/merge.ts";
-import { derived, type SubdirJob } from "./subdir-index.ts";
+import { type SubdirJob, writeDerived } from "./subdir-job.ts";
 
 /** Writes `current_repodata.json`, the small index of conda's classic solver, from the records that the index has now. */
 export async function publishCurrent(job: SubdirJob): Promise<void> {
   const { index, change, options, subdir } = job;
   const versions = await loadVersions();
-  await derived(job, "current_repodata.json", () => {
+  await writeDerived(job, "current_repodata.json", () => {
     const others = index.others.filter(([key]) => key !== "info");
     const info = change.info ?? new Map(index.others).get("info") ?? Buffer.from("{}");
     const made = currentRepodata({
