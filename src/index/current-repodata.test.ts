@@ -117,6 +117,17 @@ test("hostile records are left out with a warning and the others are indexed", (
   ]);
 });
 
+test("an index that asks for the square of its size gets an answer all the same, and says what it lacks", () => {
+  const records = Array.from({ length: 50 }, (_, i) => record(`a-2-${i}.conda`, { depends: [`a 1 ${i}`] }));
+  records.push(record("a-1-49.conda"));
+  const all = current(records);
+  assert.ok(all.kept.includes("a-1-49.conda") && all.warnings.length === 0);
+  const warnings: string[] = [];
+  const top = { others: [], removed: [] };
+  currentRepodata({ records, top, versions, maxChecks: 100, warn: (_, why) => warnings.push(why) });
+  assert.match(warnings.join(), /too many dependencies/);
+});
+
 test("property: any order of the records gives the same bytes, and any JSON in them throws nothing", () => {
   const fields = fc.record(
     {

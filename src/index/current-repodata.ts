@@ -19,6 +19,8 @@ export interface CurrentInput {
   /** Versions of a package to keep besides its newest: `python` to `["3.11", "3.12"]`. */
   readonly pins?: ReadonlyMap<string, readonly string[]>;
   readonly warn?: Warn;
+  /** For tests: how much work a hostile index may ask for. */
+  readonly maxChecks?: number;
 }
 
 /** What is needed of a record to choose it. */
@@ -34,6 +36,12 @@ interface Entry extends IndexRecord {
   readonly featured: boolean;
 }
 
+/**
+ * How often a dependency may be held against a record. conda-forge's largest subdir needs some millions; an index made so
+ * that every build of a name needs another build of it would ask for the square of its size.
+ */
+const MAX_CHECKS = 100_000_000;
+
 /** Entries of one package name, best first. */
 type Groups = ReadonlyMap<string, readonly Entry[]>;
 
@@ -46,10 +54,17 @@ type Groups = ReadonlyMap<string, readonly Entry[]>;
  * it says so itself. A record without a usable name or version is left out with a warning, and so is a dependency that
  * can't be read; neither ends the run.
  */
-export function currentRepodata({ records, top, versions, pins, warn = () => {} }: CurrentInput): Uint8Array {
+export function currentRepodata({
+  records,
+  top,
+  versions,
+  pins,
+  warn = () => {},
+  maxChecks = MAX_CHECKS,
+}: CurrentInput): Uint8Array {
   const { groups, bz2Md5 } = readGroups(records, versions, warn);
   const newest = keepNewest(groups, versions, pins);
-  const kept = addMissing(newest, groups, versions, warn);
+  const kept = addMissing(newest, groups, versions, warn, maxChecks);
   addFeatureless(kept, groups, versions);
   const add = new Map<string, NewRecord>();
   for (const entries of kept.values()) {
@@ -168,18 +183,27 @@ function addMissing(
   groups: Groups,
   versions: Versions,
   warn: Warn,
+  maxChecks: number,
 ): Map<string, Set<Entry>> {
   const kept = new Map([...newest].map(([name, entries]) => [name, new Set(entries)]));
   const seen = new Set<string>();
+  let checks = 0;
   for (const entries of newest.values()) {
     for (const entry of entries) {
       for (const depend of dependsOf(entry, warn)) {
         if (seen.has(depend)) continue;
         seen.add(depend);
+        if (checks > maxChecks) {
+          warn(entry.fileName, "this index has too many dependencies on older versions: not all of those are kept");
+          return kept;
+        }
         const spec = readSpec(depend, entry.fileName, versions, warn);
         const group = spec?.name === undefined ? undefined : groups.get(spec.name);
         if (spec?.name === undefined || !group) continue;
-        const satisfies = (e: Entry) => matches(spec, e, warn);
+        const satisfies = (e: Entry) => {
+          checks++;
+          return matches(spec, e, warn);
+        };
         if ([...(newest.get(spec.name) ?? [])].some(satisfies)) continue;
         const best = group.find(satisfies);
         if (best) for (const found of alike(group, best.version, versions)) kept.get(spec.name)?.add(found);
