@@ -18,22 +18,20 @@ import { parseFileName } from "../conda/file-name.ts";
 import { MirrorError } from "../errors.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO, type ReadOptions, readPackage } from "./read.ts";
 import { readAtBuffer } from "./read-at.ts";
-import { makeRecord } from "./record.ts";
+import { type MadeRecord, makeRecord } from "./record.ts";
 
 const ALL: InfoMember[] = ["info/index.json", "info/about.json", "info/run_exports.json", "info/paths.json"];
 const facts = { md5: "0".repeat(32), sha256: "1".repeat(64), size: 7 };
 
 /** Reads a package and makes its record, as a run does. */
-async function recordOf(fileName: string, bytes: Uint8Array, known?: string): Promise<Record<string, unknown>> {
+async function madeOf(fileName: string, bytes: Uint8Array, known?: string): Promise<MadeRecord> {
   const info = await readPackage(fileName, readAtBuffer(bytes), ["info/index.json"]);
-  const made = makeRecord(
-    fileName,
-    info.members.get("info/index.json") as Uint8Array,
-    parseFileName(fileName),
-    facts,
-    known,
-  );
-  return JSON.parse(Buffer.from(made.record).toString()) as Record<string, unknown>;
+  const indexJson = info.members.get("info/index.json") as Uint8Array;
+  return makeRecord(fileName, indexJson, parseFileName(fileName), facts, known);
+}
+
+async function recordOf(...args: Parameters<typeof madeOf>): Promise<Record<string, unknown>> {
+  return JSON.parse(Buffer.from((await madeOf(...args)).record).toString()) as Record<string, unknown>;
 }
 
 const condaOf = (info: readonly TarEntry[], more: Parameters<typeof zip>[0] = []) =>
@@ -190,6 +188,15 @@ test("odd but honest archives are accepted: ./info, zip64, deflated, pax and GNU
   }
 });
 
+test("a record tells whether only repodata v3 can hold it: by its schema, by extra depends, by what a spec uses", async () => {
+  const v3 = async (index: Record<string, unknown>) =>
+    (await madeOf("x-1.0-0.conda", condaOf(infoOf({ name: "x", index })))).v3;
+  for (const index of [{ schema_version: 3 }, { extra_depends: { t: ["y"] } }, { depends: ['y[when="__win"]'] }])
+    assert.equal(await v3(index), true, JSON.stringify(index));
+  for (const index of [{ schema_version: 1 }, { extra_depends: {} }, { depends: ["y[version='>=1']", "when"] }])
+    assert.equal(await v3(index), false, JSON.stringify(index));
+});
+
 test("broken and hostile packages are refused with a code, their name and a reason", async () => {
   const info = infoOf(x);
   const good = buildConda(x).bytes;
@@ -311,8 +318,6 @@ test("broken and hostile packages are refused with a code, their name and a reas
       "BAD_METADATA",
     ],
     ["empty version part", "x-1..0-0.conda", condaOf(infoOf({ ...x, version: "1..0" })), "BAD_METADATA"],
-    ["v3", "x-1.0-0.conda", indexed({ schema_version: 3 }), "NEEDS_V3"],
-    ["v3 by a spec", "x-1.0-0.conda", indexed({ depends: ['y[when="__win"]'] }), "NEEDS_V3"],
   ];
   for (const [what, fileName, bytes, code] of refused) {
     await assert.rejects(
