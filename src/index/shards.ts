@@ -141,3 +141,25 @@ export async function readShardIndex(bytes: Uint8Array): Promise<ReadonlyMap<str
     }),
   );
 }
+
+/**
+ * The records of a shard by file name, hashes as the raw bytes they are there.
+ * @throws Error when its bytes are not those of `sha256`, or of another form
+ */
+export async function readShard(bytes: Uint8Array, sha256: string): Promise<Map<string, Record<string, unknown>>> {
+  if (hash("sha256", bytes, "hex") !== sha256) throw new Error("its bytes differ from its name");
+  const shard = decode(await decompressIndex(bytes), { useBigInt64: true }) as Record<string, unknown>;
+  const v3 = (shard["v3"] ?? {}) as Record<string, unknown>;
+  const records = new Map<string, Record<string, unknown>>();
+  for (const [map, extension] of [
+    [shard["packages"], ""],
+    [shard["packages.conda"], ""],
+    [v3["tar.bz2"], ".tar.bz2"],
+    [v3["conda"], ".conda"],
+  ] as const) {
+    for (const [key, record] of Object.entries(map ?? {}))
+      if (typeof record === "object" && record !== null)
+        records.set(key + extension, record as Record<string, unknown>);
+  }
+  return records;
+}

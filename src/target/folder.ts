@@ -158,15 +158,18 @@ export async function openFolder(path: string): Promise<Store> {
       }
       return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
     },
-    async put(path: string, body: Uint8Array | StagedFile | Pieces, expect: Precondition) {
+    async put(path: string, body: Uint8Array | StagedFile | Pieces, expect: Precondition, _signal, after) {
       const final = at(path);
       await prepare(dirname(final));
-      const into = (from: string) => (expect === "absent" ? moveNew(from, final, path) : renameOver(from, final));
-      try {
+      const into = async (from: string) => {
+        if (expect === "absent") return moveNew(from, final, path);
         if (typeof expect === "object") {
           const now = await stat(final).catch(absent);
           if (!now || versionOf(now) !== expect.version) throw new PreconditionFailed(path);
         }
+        return renameOver(from, final);
+      };
+      try {
         if ("stagedPath" in body) {
           const version = versionOf(await stat(body.stagedPath));
           await into(body.stagedPath);
@@ -184,6 +187,7 @@ export async function openFolder(path: string): Promise<Store> {
           } finally {
             await file.close();
           }
+          await after;
           await into(temporary);
         } catch (e) {
           await rm(temporary, { force: true });

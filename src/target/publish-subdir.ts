@@ -54,7 +54,7 @@ export async function publishSubdir(
   signal?: AbortSignal,
 ): Promise<PublishedSubdir & { readonly state: SubdirState }> {
   const { files, warn } = options;
-  const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, files, signal));
+  const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
   if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, state };
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   for (const fault of index.faults) warn(`${subdir}/repodata.json: ${fault}`);
@@ -101,15 +101,19 @@ async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined
   const { index, change, changed, options } = job;
   const content = (): Iterable<Uint8Array> => (changed ? mergedPieces(index, change) : [index.bytes]);
   const size = changed ? mergedSize(index, change) : index.bytes.length;
-  if (options.files.zst) {
-    const level = options.files.zstdLevel ?? levelFor(size);
-    await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
-  }
+  const level = options.files.zstdLevel ?? levelFor(size);
+  const compressed = options.files.zst
+    ? writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level))
+    : Promise.resolve();
   if (!changed) {
+    await compressed;
     job.versions["repodata.json"] = jsonVersion as string;
     return;
   }
-  await writeFile(job, "repodata.json", content(), jsonVersion === undefined ? "absent" : { version: jsonVersion });
+  // Written to disk while zstd's threads compress; it appears when the compressed form is there.
+  const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
+  const plain = writeFile(job, "repodata.json", content(), expect, compressed);
+  await Promise.all([compressed, plain]);
 }
 
 /** What files made from the same records depend on. */
@@ -127,10 +131,11 @@ async function upToDate(
   store: Store,
   subdir: string,
   state: SubdirState | undefined,
-  files: IndexFiles,
+  { files, now }: PublishOptions,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  if (state?.made !== madeWith(files) || Object.keys(state.unreferenced).length > 0) return undefined;
+  if (state?.made !== madeWith(files)) return undefined;
+  if (Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs)) return undefined;
   const wanted = [
     "repodata.json",
     ...(files.zst ? ["repodata.json.zst"] : []),

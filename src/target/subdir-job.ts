@@ -3,7 +3,7 @@ import type { IndexChange } from "../index/merge.ts";
 import type { Patch } from "../index/patch.ts";
 import type { Repodata } from "../index/repodata.ts";
 import type { SubdirState } from "./index-state.ts";
-import type { Pieces, StagedFile, Store } from "./store.ts";
+import type { Pieces, Precondition, StagedFile, Store } from "./store.ts";
 
 /** A package that is in place (or staged to replace one) and has to be in the index. */
 export interface Addition {
@@ -101,14 +101,15 @@ export async function writeDerived(
   await writeFile(job, name, content(), "any");
 }
 
-/** Writes one file of the index and notes that. */
+/** Writes one file of the index and notes that. `after`: see `Store.put`. */
 export async function writeFile(
   job: SubdirJob,
   name: string,
   content: Uint8Array | Pieces,
-  expect: "any" | "absent" | { version: string },
+  expect: Precondition,
+  after?: Promise<unknown>,
 ): Promise<void> {
-  job.versions[name] = await job.store.put(`${job.subdir}/${name}`, content, expect, job.signal);
+  job.versions[name] = await job.store.put(`${job.subdir}/${name}`, content, expect, job.signal, after);
   job.written.push(`${job.subdir}/${name}`);
 }
 
