@@ -1,7 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { largeIndex } from "./large-index.ts";
 import { cache, span } from "./support.ts";
 
@@ -24,22 +23,28 @@ interface Ran {
   readonly written: readonly string[];
 }
 
-function run(script: string, ...args: string[]): Ran {
+type Sample = [fileName: string, record: { version: string; sha256: string }][];
+
+function child(script: string, ...args: string[]): { stdout: unknown; peakMB: number } {
   const here = import.meta.dirname;
   const flags = ["--no-warnings", "--import", join(here, "peak-rss.ts"), join(here, "clients", script)];
-  const child = spawnSync(process.execPath, [...flags, ...args], { encoding: "utf8", maxBuffer: 1 << 26 });
-  if (child.status !== 0) throw new Error(child.stderr);
-  const { milliseconds, written } = JSON.parse(child.stdout) as { milliseconds: number; written: string[] };
-  const peak = Number(/peak-rss-kib (\d+)/.exec(child.stderr)?.[1]);
-  return { seconds: milliseconds / 1000, peakMB: (peak * 1024) / 1e6, written };
+  const ended = spawnSync(process.execPath, [...flags, ...args], { encoding: "utf8", maxBuffer: 1 << 26 });
+  if (ended.status !== 0) throw new Error(ended.stderr);
+  const peak = Number(/peak-rss-kib (\d+)/.exec(ended.stderr)?.[1]);
+  return { stdout: JSON.parse(ended.stdout), peakMB: (peak * 1024) / 1e6 };
+}
+
+function run(script: string, ...args: string[]): Ran {
+  const { stdout, peakMB } = child(script, ...args);
+  const { milliseconds, written } = stdout as { milliseconds: number; written: string[] };
+  return { seconds: milliseconds / 1000, peakMB, written };
 }
 
 const change = join(channel, "change.json");
 const write = (add: unknown[], remove: string[]) => writeFileSync(change, JSON.stringify({ add, remove }));
 write([], []);
 const begun = run("publish.ts", channel, subdir, change);
-const records = [...eachRecord(readRepodata(readFileSync(raw)))].filter((_, i) => i % Math.floor(RECORDS / 220) === 0);
-const parsed = records.map((r) => [r.fileName, JSON.parse(Buffer.from(r.record).toString())] as const);
+const parsed = child("sample.ts", raw, String(100 + 10 * (RUNS + 1))).stdout as Sample;
 const figures = { changed: [] as Ran[], same: [] as Ran[], parse: [] as Ran[] };
 for (let i = 0; i <= RUNS; i++) {
   const add = parsed.slice(0, 100).map(([fileName, record]) => {

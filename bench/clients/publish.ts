@@ -1,9 +1,12 @@
 import { readFileSync } from "node:fs";
-import { DEFAULT_INDEX_FILES } from "../../src/index/index-files.ts";
-import { publish } from "../../src/target/channel.ts";
-import { findPresent } from "../../src/target/find-present.ts";
-import { openTarget } from "../../src/target/kinds.ts";
 import type { Addition } from "../../src/target/subdir-job.ts";
+
+// What is measured is the build: from source, node's removal of types would be part of it.
+const room = (path: string) => import(new URL(`../../dist/${path}.js`, import.meta.url).href);
+const { DEFAULT_INDEX_FILES } = (await room("index/index-files")) as typeof import("../../src/index/index-files.ts");
+const { publish } = (await room("target/channel")) as typeof import("../../src/target/channel.ts");
+const { findPresent } = (await room("target/find-present")) as typeof import("../../src/target/find-present.ts");
+const { openTarget } = (await room("target/kinds")) as typeof import("../../src/target/kinds.ts");
 
 /**
  * What a mirror does to a channel's index, by itself: publish.ts FOLDER SUBDIR CHANGE.json [all]. Looks for the files of the

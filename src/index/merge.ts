@@ -180,6 +180,12 @@ function* mergedMap(out: Joiner, index: Repodata, map: RecordMap, change: IndexC
   let first = true;
   let i = 0;
   function* until(end: number): Generator<Uint8Array> {
+    if (entries.dense && i < end) {
+      if (!first && !out.takesComma(bytes)) yield* out.text(",");
+      yield* out.span(bytes, spans[i * SPAN] as number, spans[end * SPAN - SPAN + 3] as number);
+      first = false;
+      i = end;
+    }
     for (; i < end; i++) {
       const at = nth(entries, i) * SPAN;
       const keyEnd = spans[at + 1] as number;

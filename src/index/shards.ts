@@ -3,6 +3,7 @@ import { constants, zstdCompressSync } from "node:zlib";
 import { decode, encode } from "@msgpack/msgpack";
 import { decompressIndex } from "./compress.ts";
 import { MsgpackWriter } from "./msgpack.ts";
+import { MsgpackReader } from "./msgpack-reader.ts";
 import { keyIn, type RecordMap } from "./repodata.ts";
 
 /** A record for a shard. */
@@ -126,20 +127,30 @@ export function makeShardIndex({ info, shards }: ShardIndex): Buffer {
 }
 
 /**
- * Reads a shard index.
+ * Reads a shard index: package name to the SHA-256 of its shard in hex.
  * @throws Error when it is damaged or of another form
  */
-export async function readShardIndex(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
-  const index = decode(await decompressIndex(bytes)) as { shards?: unknown };
-  const { shards } = index ?? {};
-  if (typeof shards !== "object" || shards === null) throw new Error("it has no map of shards");
-  return new Map(
-    Object.entries(shards).map(([name, value]) => {
-      const hex = value instanceof Uint8Array ? Buffer.from(value).toString("hex") : String(value);
+export async function readShardIndex(bytes: Uint8Array): Promise<Map<string, string>> {
+  const reader = new MsgpackReader(await decompressIndex(bytes));
+  const shards = new Map<string, string>();
+  let found = false;
+  for (let members = reader.map(); members > 0; members--) {
+    if (reader.text() !== "shards") {
+      reader.skip();
+      continue;
+    }
+    found = true;
+    for (let names = reader.map(); names > 0; names--) {
+      const name = reader.text();
+      const raw = reader.bytesOrText();
+      // Some writers have the hash as text.
+      const hex = raw.length === 32 ? raw.toString("hex") : raw.toString("latin1");
       if (!/^[0-9a-f]{64}$/.test(hex)) throw new Error(`the hash of ${name} is malformed`);
-      return [name, hex];
-    }),
-  );
+      shards.set(name, hex);
+    }
+  }
+  if (!found || !reader.done) throw new Error(found ? "something follows it" : "it has no map of shards");
+  return shards;
 }
 
 /**
