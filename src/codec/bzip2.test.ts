@@ -5,11 +5,11 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { bzip2 } from "../../test/packages/builder.ts";
 import { PackageError } from "../errors.ts";
+import { readAtBuffer } from "../package/read-at.ts";
 import { decodeBzip2 } from "./bzip2.ts";
 import { BlockDecoder } from "./bzip2-block.ts";
 import { type Kernel, plainKernel } from "./bzip2-kernel.ts";
 import { wasmKernel } from "./bzip2-wasm.ts";
-import { readAtBuffer } from "./read-at.ts";
 
 const seed = randomBytes(4).readInt32LE();
 const wasm = wasmKernel();
