@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { mirror } from "../src/main.ts";
+import { buildConda, bzip2 } from "./packages/builder.ts";
+import { listed, temporary, written } from "./support/folders.ts";
+
+const a = buildConda({ name: "a" });
+const record = '{"build":"0","build_number":0,"depends":[],"name":"old","version":"1","later":[1]}';
+const index = Buffer.from(`{"info":{"subdir":"noarch"},"packages":{},"packages.conda":{"old-1-0.conda":${record}}}`);
+
+/** A target with a package to bring, and the index files given. */
+function targetWith(files: Readonly<Record<string, Uint8Array>>) {
+  const [source, target] = [temporary(), temporary()];
+  written(source, [a]);
+  mkdirSync(join(target, "noarch"));
+  for (const [name, bytes] of Object.entries(files)) writeFileSync(join(target, "noarch", name), bytes);
+  return { target, take: () => mirror({ sources: [source], target, env: {} }) };
+}
+
+test("a subdir whose only index is repodata.json.bz2 is read from it, and keeps what that lists", async () => {
+  const { target, take } = targetWith({ "repodata.json.bz2": bzip2(index) });
+  assert.equal((await take()).exitCode, 0);
+  assert.deepEqual(listed(target, "noarch"), [a.fileName, "old-1-0.conda"]);
+  assert.ok(readFileSync(join(target, "noarch/repodata.json"), "utf8").includes(record));
+});
+
+test("an index that is damaged, or there as shards alone, is refused and stays as it is", async () => {
+  const damaged = bzip2(index);
+  damaged[30] = (damaged[30] as number) ^ 1;
+  for (const [name, bytes, why] of [
+    ["repodata.json.bz2", damaged, /block/],
+    ["repodata.json.bz2", bzip2(index.subarray(0, -9)), /./],
+    ["repodata_shards.msgpack.zst", Buffer.from("any"), /only index/],
+  ] as const) {
+    const { target, take } = targetWith({ [name]: bytes });
+    await assert.rejects(take(), (e: { code: string; what: string; why: string }) => {
+      assert.match(e.why, why);
+      return e.code === "BAD_INDEX" && e.what.includes(name);
+    });
+    assert.deepEqual(readFileSync(join(target, "noarch", name)), bytes);
+    assert.equal(existsSync(join(target, "noarch/repodata.json")), false);
+  }
+});
