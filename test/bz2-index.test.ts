@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { mirror } from "../src/main.ts";
+import { type MirrorEvent, mirror } from "../src/main.ts";
 import { buildConda, bzip2 } from "./packages/builder.ts";
 import { listed, temporary, written } from "./support/folders.ts";
 
@@ -16,7 +16,9 @@ function targetWith(files: Readonly<Record<string, Uint8Array>>) {
   written(source, [a]);
   mkdirSync(join(target, "noarch"));
   for (const [name, bytes] of Object.entries(files)) writeFileSync(join(target, "noarch", name), bytes);
-  return { target, take: () => mirror({ sources: [source], target, env: {} }) };
+  const take = (onEvent?: (e: MirrorEvent) => void) =>
+    mirror({ sources: [source], target, env: {}, ...(onEvent ? { onEvent } : {}) });
+  return { target, take };
 }
 
 test("a subdir whose only index is repodata.json.bz2 is read from it, and keeps what that lists", async () => {
@@ -24,6 +26,18 @@ test("a subdir whose only index is repodata.json.bz2 is read from it, and keeps 
   assert.equal((await take()).exitCode, 0);
   assert.deepEqual(listed(target, "noarch"), [a.fileName, "old-1-0.conda"]);
   assert.ok(readFileSync(join(target, "noarch/repodata.json"), "utf8").includes(record));
+});
+
+test("the only form of an index stays until there is a new repodata.json, also when it is not written any more", async () => {
+  const { target, take } = targetWith({ "repodata.json.bz2": bzip2(index) });
+  let removed = 0;
+  await take((e) => {
+    if (e.type !== "warning" || !/repodata\.json\.bz2 was removed/.test(e.message)) return;
+    removed++;
+    assert.ok(readFileSync(join(target, "noarch/repodata.json"), "utf8").includes(record));
+  });
+  assert.equal(removed, 1);
+  assert.equal(existsSync(join(target, "noarch/repodata.json.bz2")), false);
 });
 
 test("an index that is damaged, or there as shards alone, is refused and stays as it is", async () => {

@@ -129,7 +129,8 @@ export async function publishSubdir(
     written: [],
     versions: {},
   };
-  if (changed) await removeStale(job);
+  // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
+  if (changed && jsonVersion !== undefined) await removeStale(job);
   for (const a of wish.additions) {
     if (!a.replaceWith || replaced.has(a)) continue;
     await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal);
@@ -146,6 +147,7 @@ export async function publishSubdir(
   if (changed) {
     const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
     await write(job, "repodata.json", content(), expect);
+    if (jsonVersion === undefined) await removeStale(job);
   } else job.versions["repodata.json"] = jsonVersion as string;
   if (options.files.currentRepodata) await publishCurrent(job);
   const records = countMerged(index, change);
