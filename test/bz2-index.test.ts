@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type MirrorEvent, mirror } from "../src/main.ts";
-import { buildConda, bzip2 } from "./packages/builder.ts";
-import { listed, temporary, written } from "./support/folders.ts";
+import { indexChannel, type MirrorEvent, mirror } from "../src/main.ts";
+import { buildConda, buildTarBz2, bzip2 } from "./packages/builder.ts";
+import { listed, temporary, visible, written } from "./support/folders.ts";
 
 const a = buildConda({ name: "a" });
 const record = '{"build":"0","build_number":0,"depends":[],"name":"old","version":"1","later":[1]}';
@@ -56,4 +57,58 @@ test("an index that is damaged, or there as shards alone, is refused and stays a
     assert.deepEqual(readFileSync(join(target, "noarch", name)), bytes);
     assert.equal(existsSync(join(target, "noarch/repodata.json")), false);
   }
+});
+
+/** What Python makes of a `.bz2`. */
+function unpacked(path: string): Buffer {
+  const run = spawnSync("python3", [
+    "-c",
+    "import bz2,sys; sys.stdout.buffer.write(bz2.open(sys.argv[1]).read())",
+    path,
+  ]);
+  assert.equal(run.status, 0, String(run.stderr));
+  return run.stdout;
+}
+
+test("index --bz2: repodata.json.bz2 holds repodata.json's bytes, and follows it", async () => {
+  const channel = temporary();
+  const subdirs = ["linux-64", "noarch"];
+  for (const subdir of subdirs) mkdirSync(join(channel, subdir));
+  written(join(channel, "noarch"), [a, buildConda({ name: "b", depends: ["a"] })]);
+  written(join(channel, "linux-64"), [buildTarBz2({ name: "c", subdir: "linux-64" })]);
+  const run = (bz2: boolean) =>
+    indexChannel({ channel, env: {}, threads: 1, settings: { write_bz2: bz2, write_html: false } });
+  const holdsAll = () => {
+    for (const subdir of subdirs) {
+      const json = readFileSync(join(channel, subdir, "repodata.json"));
+      assert.ok(unpacked(join(channel, subdir, "repodata.json.bz2")).equals(json), subdir);
+    }
+  };
+  const program = new URL("../src/cli/main.ts", import.meta.url).pathname;
+  const first = spawnSync(process.execPath, [program, "index", channel, "--bz2", "--no-html"], {
+    env: { PATH: process.env["PATH"] },
+  });
+  assert.equal(first.status, 0, String(first.stderr));
+  holdsAll();
+
+  const before = visible(channel);
+  assert.deepEqual((await run(true)).written, []);
+  assert.deepEqual(visible(channel), before, "an unchanged run writes nothing");
+
+  // What another program left there is replaced.
+  const path = join(channel, "noarch/repodata.json.bz2");
+  const ours = readFileSync(path);
+  writeFileSync(path, bzip2(Buffer.from("stale")));
+  assert.deepEqual((await run(true)).written, ["noarch/repodata.json.bz2"]);
+  assert.deepEqual(readFileSync(path), ours);
+
+  written(join(channel, "linux-64"), [buildConda({ name: "d", subdir: "linux-64" })]);
+  const grown = await run(true);
+  const order = grown.written.filter((path) => path.includes("/repodata.json"));
+  assert.deepEqual(order, ["linux-64/repodata.json.zst", "linux-64/repodata.json.bz2", "linux-64/repodata.json"]);
+  holdsAll();
+
+  written(join(channel, "linux-64"), [buildConda({ name: "e", subdir: "linux-64" })]);
+  await run(false);
+  assert.equal(existsSync(join(channel, "linux-64/repodata.json.bz2")), false, "a stale one would hide packages");
 });

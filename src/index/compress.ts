@@ -4,6 +4,9 @@ import { constants, createZstdCompress, zstdCompress, zstdDecompress } from "nod
 import { decodeBzip2 } from "../codec/bzip2.ts";
 import { PackageError } from "../errors.ts";
 
+// The other direction of `decompressBz2`, for rooms that don't know codecs.
+export { compressedBz2 } from "../codec/bzip2-encode.ts";
+
 const compressAsync = promisify(zstdCompress);
 const decompressAsync = promisify(zstdDecompress);
 

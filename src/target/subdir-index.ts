@@ -1,5 +1,5 @@
 import { recordFacts } from "../conda/record-facts.ts";
-import { compressedPieces, levelFor } from "../index/compress.ts";
+import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts";
 import type { IndexFiles } from "../index/index-files.ts";
 import { indexInfo } from "../index/index-info.ts";
 import { countMerged, type IndexChange, mergedPieces, mergedSize, type NewRecord } from "../index/merge.ts";
@@ -83,7 +83,7 @@ const STALE = ["current_repodata.json.zst", "current_repodata.json.bz2", "repoda
 
 /**
  * Merges a wish into a subdir's index and writes what changes, in the order in which no reader ever misses a file: shards,
- * their index, run exports, `repodata.json.zst`, `repodata.json`, and what is made from it (CEP 16; docs/decisions/009).
+ * their index, run exports, `repodata.json.zst` and `.bz2`, `repodata.json`, and what is made from it (CEP 16; docs/decisions/009).
  * Everything the wish does not name stays, byte for byte.
  * @throws PreconditionFailed when another writer was quicker; nothing is lost, run it again.
  */
@@ -144,6 +144,7 @@ export async function publishSubdir(
     const level = options.files.zstdLevel ?? levelFor(size);
     await derived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
   }
+  if (options.files.bz2) await derived(job, "repodata.json.bz2", () => compressedBz2(content()));
   if (changed) {
     const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
     await write(job, "repodata.json", content(), expect);
