@@ -1,4 +1,4 @@
-import { compressedPieces, levelFor } from "../index/compress.ts";
+import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts";
 import type { IndexFiles } from "../index/index-files.ts";
 import { countMerged, mergedPieces, mergedSize } from "../index/merge.ts";
 import type { SubdirState } from "./index-state.ts";
@@ -39,7 +39,8 @@ const STALE = [
 
 /**
  * Merges a wish into a subdir's index and writes what changes, in the order in which no reader ever misses a file: shards,
- * their index, run exports, `repodata.json.zst`, `repodata.json`, and what is made from it (CEP 16; docs/decisions/009).
+ * their index, run exports, `repodata.json.zst` and `.bz2`, `repodata.json`, and what is made from it (CEP 16;
+ * docs/decisions/009).
  * Everything the wish does not name stays, byte for byte.
  * @param replaced additions whose files were moved in by an earlier try.
  * @throws PreconditionFailed when another writer was quicker; nothing is lost, run it again.
@@ -75,7 +76,8 @@ export async function publishSubdir(
     written: [],
     versions: {},
   };
-  if (job.changed) await removeStale(job);
+  // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
+  if (job.changed && jsonVersion !== undefined) await removeStale(job);
   for (const a of wish.additions) {
     if (!a.replaceWith || replaced.has(a)) continue;
     await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal);
@@ -85,6 +87,7 @@ export async function publishSubdir(
   const unreferenced = files.shards ? await publishShards(job, runExports) : {};
   if (unpatched?.changed) await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), "any");
   await publishMonolithic(job, jsonVersion);
+  if (jsonVersion === undefined) await removeStale(job);
   if (files.currentRepodata) await publishCurrent(job);
   const records = countMerged(job.index, job.change);
   return {
@@ -102,9 +105,11 @@ async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined
   const content = (): Iterable<Uint8Array> => (changed ? mergedPieces(index, change) : [index.bytes]);
   const size = changed ? mergedSize(index, change) : index.bytes.length;
   const level = options.files.zstdLevel ?? levelFor(size);
-  const compressed = options.files.zst
-    ? writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level))
-    : Promise.resolve();
+  const compress = async (): Promise<void> => {
+    if (options.files.zst) await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
+    if (options.files.bz2) await writeDerived(job, "repodata.json.bz2", () => compressedBz2(content()));
+  };
+  const compressed = compress();
   if (!changed) {
     await compressed;
     job.versions["repodata.json"] = jsonVersion as string;

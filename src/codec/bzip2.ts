@@ -2,7 +2,6 @@ import { PackageError } from "../errors.ts";
 import { type Block, BlockDecoder, NEED_MORE } from "./bzip2-block.ts";
 import { MAX_WINDOW, plainKernel } from "./bzip2-kernel.ts";
 import { wasmKernel } from "./bzip2-wasm.ts";
-import type { ReadAt } from "./read-at.ts";
 
 /*
  * bzip2, as far as it is asked for: whole-buffer decoders read on to the end of a package of which only the first
@@ -18,8 +17,16 @@ const STREAM_MAGIC = 0x425a68; // "BZh"
 /** Bytes that are read at a time; more only for blocks that are longer, which no encoder of sense makes. */
 const WINDOW = 1024 * 1024;
 
-/** One decoder is kept between packages: its arrays are 6 MB, and a thread reads one package at a time. */
+/** One decoder is kept between packages: its arrays take 9 MB, and a thread reads one package at a time. */
 let idle: BlockDecoder | undefined;
+
+/** Where the bytes come from: a `ReadAt` of the room `package`, or whatever else can be read at any place. */
+export interface Bzip2File {
+  /** Bytes in all. */
+  readonly size: number;
+  /** Exactly `length` bytes from `offset`; both lie inside `size`. */
+  read(offset: number, length: number): Promise<Uint8Array>;
+}
 
 export interface Bzip2Summary {
   /** Streams that were begun. More than one: rattler's clients can't read the file (they stop after the first). */
@@ -34,7 +41,7 @@ export interface Bzip2Summary {
  * @throws PackageError DAMAGED where the file is cut, changed or no bzip2.
  */
 export async function* decodeBzip2(
-  file: ReadAt,
+  file: Bzip2File,
   what: string,
   summary: Bzip2Summary = { streams: 0 },
   given?: BlockDecoder,

@@ -17,7 +17,8 @@ export const NEED_MORE = Symbol("need more input");
 
 const FIRST_PORTION = 4 * 1024;
 
-const CRC = new Int32Array(256);
+/** The steps of the CRC that blocks have: that of Ethernet, the highest bit first. */
+export const CRC = new Int32Array(256);
 for (let i = 0; i < 256; i++) {
   let c = i << 24;
   for (let k = 0; k < 8; k++) c = c & 0x80000000 ? (c << 1) ^ 0x04c11db7 : c << 1;
