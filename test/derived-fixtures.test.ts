@@ -8,7 +8,7 @@ import { parseMatchSpec } from "../src/conda/match-spec.ts";
 import { loadVersions } from "../src/conda/version.ts";
 import { versionParts } from "../src/conda/version-prefix.ts";
 import { channeldata } from "../src/index/channeldata.ts";
-import { currentRepodata } from "../src/index/current-repodata.ts";
+import { currentRepodata, recordsByName } from "../src/index/current-repodata.ts";
 import { type PackageFacts, packageFacts } from "../src/index/package-facts.ts";
 import { parsePatch, patchRepodata } from "../src/index/patch.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
@@ -92,7 +92,7 @@ for (const [folder, subdir] of [
     async () => {
       const index = readRepodata(readFileSync(join(fixtures, folder, subdir, "repodata.json")));
       const made = currentRepodata({
-        records: eachRecord(index),
+        records: recordsByName(eachRecord(index)),
         top: index,
         versions: await loadVersions(),
         warn: (fileName, why) => assert.fail(`${fileName}: ${why}`),
@@ -207,7 +207,11 @@ test("the current_repodata.json of a patched index is made of its patched record
   const index = readRepodata(readFileSync(join(fixtures, HOTFIX, "repodata_from_packages.json")));
   const patch = parsePatch(readFileSync(join(fixtures, HOTFIX, "patch_instructions.json")));
   const patched = readRepodata(patchRepodata(index, patch));
-  const made = currentRepodata({ records: eachRecord(patched), top: patched, versions: await loadVersions() });
+  const made = currentRepodata({
+    records: recordsByName(eachRecord(patched)),
+    top: patched,
+    versions: await loadVersions(),
+  });
   assert.deepEqual(JSON.parse(Buffer.from(made).toString()), json(HOTFIX, "current_repodata.json"));
 });
 

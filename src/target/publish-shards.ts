@@ -1,5 +1,5 @@
 import { infoValue } from "../index/index-info.ts";
-import { removedAfter } from "../index/merge.ts";
+import { isGone, removedAfter } from "../index/merge.ts";
 import { mapOf, nameIn, placesByName, recordAt } from "../index/repodata.ts";
 import {
   makeShard,
@@ -65,8 +65,6 @@ function* shardFiles(
   runExports: RunExportsOf,
 ): Generator<NewFile> {
   const places = placesByName(index, names);
-  const gone = (fileName: string) =>
-    change.add.has(fileName) || change.remove?.has(fileName) || change.takenBack?.has(fileName);
   const added = new Map<string, ShardRecord[]>();
   for (const [fileName, { record, v3 }] of change.add) {
     const name = nameIn(record);
@@ -79,7 +77,7 @@ function* shardFiles(
     const records: ShardRecord[] = added.get(name) ?? [];
     for (const place of places.get(name) ?? []) {
       const r = recordAt(index, place);
-      if (!gone(r.fileName)) records.push({ ...r, runExports: runExports(r.fileName) });
+      if (!isGone(change, r.fileName)) records.push({ ...r, runExports: runExports(r.fileName) });
     }
     if (records.length === 0) {
       shards.delete(name);

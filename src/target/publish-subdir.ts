@@ -84,10 +84,17 @@ export async function publishSubdir(
     replaced.add(a);
   }
   const runExports = await publishRunExports(job);
-  const unreferenced = files.shards ? await publishShards(job, runExports) : {};
+  let unreferenced: Record<string, number> = {};
   if (unpatched?.changed) await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), "any");
-  await publishMonolithic(job, jsonVersion);
-  if (jsonVersion === undefined) await removeStale(job);
+  if (jsonVersion !== undefined) {
+    if (files.shards) unreferenced = await publishShards(job, runExports);
+    await publishMonolithic(job, jsonVersion);
+  } else {
+    // Nothing is there to be stale. The merge starts from repodata.json: a run that dies must not leave shards alone.
+    await publishMonolithic(job, jsonVersion);
+    await removeStale(job);
+    if (files.shards) unreferenced = await publishShards(job, runExports);
+  }
   if (files.currentRepodata) await publishCurrent(job);
   const records = countMerged(job.index, job.change);
   return {
