@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { credentialsOf } from "./auth/credentials.ts";
 import { type Brought, bring } from "./bring.ts";
 import { parseFileName } from "./conda/file-name.ts";
 import { loadSettings } from "./config/load.ts";
@@ -17,7 +16,7 @@ import { findPresent, publish } from "./target/channel.ts";
 import { openTarget } from "./target/kinds.ts";
 import { openSeen, type Seen } from "./target/seen.ts";
 import type { Store } from "./target/store.ts";
-import { openHttp } from "./transfer/http.ts";
+import { type HttpSettings, openHttp, proxiesOf } from "./transfer/http.ts";
 import { pool } from "./transfer/pool.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -101,6 +100,9 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   }
 }
 
+/** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */
+const MOST_THREADS = 4;
+
 /** Everything that one run holds open. */
 export interface Run {
   readonly store: Store;
@@ -122,18 +124,19 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   const signal = options.signal ?? new AbortController().signal;
   const clock = options.clock ?? systemClock;
   const totalTimeoutMs = settings.timeout_seconds * 1000;
-  const http = openHttp({
+  const requests: HttpSettings = {
     connections: settings.max_concurrent_downloads,
     totalTimeoutMs,
-    credentials: credentialsOf(settings),
-    env: options.env ?? process.env,
-  });
+    tokens: settings,
+    proxies: proxiesOf(options.env ?? process.env),
+  };
+  const http = openHttp(requests);
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const context = { http, channels: channelLookup(http, retry), mirrors: (options.mirrorOf ?? []).map(parseMirrorOf) };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   const seen = await openSeen(store);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
-  const receivers = startReceivers(Math.max(1, Math.min(4, availableParallelism() - 1)));
+  const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), requests, signal);
   let staged = 0;
   return {
     stagedPath: async () => join(await store.staging(), String(staged++)),

@@ -56,13 +56,14 @@ export class Reception {
 
   async finish(): Promise<Received> {
     this.#fd ??= openSync(this.#stagedPath, "wx+");
+    let received: Received;
     try {
       const facts = {
         md5: (this.#md5 ?? createHash("md5")).digest("hex"),
         sha256: (this.#sha256 ?? createHash("sha256")).digest("hex"),
         size: this.#size,
       };
-      return await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts);
+      received = await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts);
     } catch (e) {
       this.drop();
       throw e;
@@ -70,6 +71,7 @@ export class Reception {
       if (this.#fd !== undefined) closeSync(this.#fd);
       this.#fd = undefined;
     }
+    return { ...received, placed: this.#place(received.subdir) };
   }
 
   /** A small package in one piece: nothing is written before it has passed every check. */
