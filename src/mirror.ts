@@ -85,6 +85,8 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     }
 
     const results = await carryOut(plan, present, run);
+    // Threads take a while to end; the index is written meanwhile.
+    void run.receivers.close();
     const additions = results.flatMap((r) => r.addition ?? []);
     const outcomes = [...failures, ...results.map((r) => r.outcome)];
     // Also after an interruption: what is in place must be in the index.

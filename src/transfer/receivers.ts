@@ -40,6 +40,7 @@ export interface Receivers {
   /** Buffers to hand over; they come back by themselves. */
   readonly portions: Portions;
   begin(expected: Expected, stagedPath: string): Handover;
+  /** Ends the threads. Can be called again. */
   close(): Promise<void>;
 }
 
