@@ -44,6 +44,12 @@ export interface Receivers {
   close(): Promise<void>;
 }
 
+/**
+ * Of a thread's heap, for new objects. Nearly all of a package's die at once, so more room only takes memory: 3,000 packages
+ * peak at 209 MB with Node's own choice, at 180 MB with this one, in the same time.
+ */
+const YOUNG_MB = 6;
+
 interface Thread {
   readonly worker: Worker;
   readonly outbox: Outbox<ToWorker>;
@@ -69,7 +75,10 @@ export function startReceivers(count: number, http: HttpSettings, signal: AbortS
   const start = () => {
     const workerData: WorkerData = { http, compileCache: getCompileCacheDir() };
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
-    const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData });
+    const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
     worker.unref();
     worker.on("message", (answers: readonly FromWorker[]) => {
       for (const answer of answers) {

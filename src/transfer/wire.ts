@@ -35,7 +35,20 @@ type Tls = typeof import("node:tls");
 
 export function openWire(limits: RequestLimits, portions: Portions): Requests {
   const origins = new Map<string, Origin>();
+  const live = new LiveExchanges();
   const shared: Shared = { limits, portions, tls: undefined };
+  // One clock for all: timers of every request and socket cost more than the requests' heads.
+  const everyMs = Math.min(500, Math.max(5, Math.min(limits.connectTimeoutMs, limits.idleTimeoutMs) / 8));
+  let clock: NodeJS.Timeout | undefined;
+  const look = () => {
+    const now = performance.now();
+    live.look(now);
+    let open = 0;
+    for (const origin of origins.values()) open += origin.look(now);
+    if (open > 0 || live.some) return;
+    clearInterval(clock);
+    clock = undefined;
+  };
   return {
     async get(url, headers, ending) {
       if (url.protocol === "https:") shared.tls ??= await import("node:tls");
@@ -44,14 +57,58 @@ export function openWire(limits: RequestLimits, portions: Portions): Requests {
         origin = new Origin(url, shared);
         origins.set(url.origin, origin);
       }
-      const exchange = new Exchange(requestText(url, headers), ending, portions);
+      const exchange = new Exchange(requestText(url, headers), ending, portions, live);
       origin.begin(exchange);
+      clock ??= setInterval(look, everyMs).unref();
       return exchange.response;
     },
     async close() {
+      clearInterval(clock);
       for (const origin of origins.values()) origin.close();
+      live.close();
     },
   };
+}
+
+/** Exchanges that are not over, with one listener on each signal that may end them. */
+class LiveExchanges {
+  readonly #bySignal = new Map<AbortSignal, Set<Exchange>>();
+  readonly #listeners: (() => void)[] = [];
+
+  get some(): boolean {
+    for (const set of this.#bySignal.values()) if (set.size > 0) return true;
+    return false;
+  }
+
+  add(exchange: Exchange, signal: AbortSignal): void {
+    let set = this.#bySignal.get(signal);
+    if (!set) {
+      const made = new Set<Exchange>();
+      set = made;
+      this.#bySignal.set(signal, made);
+      const onAbort = () => {
+        for (const e of [...made]) e.stop(signal.reason);
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#listeners.push(() => signal.removeEventListener("abort", onAbort));
+    }
+    set.add(exchange);
+  }
+
+  /** Listens to no signal any more. */
+  close(): void {
+    for (const remove of this.#listeners.splice(0)) remove();
+  }
+
+  delete(exchange: Exchange, signal: AbortSignal): void {
+    this.#bySignal.get(signal)?.delete(exchange);
+  }
+
+  /** Ends what has taken too long. */
+  look(now: number): void {
+    for (const set of this.#bySignal.values())
+      for (const e of set) if (now > e.deadline) e.stop(new RequestTimeout("TOTAL_TIMEOUT"));
+  }
 }
 
 interface Shared {
@@ -121,6 +178,12 @@ class Origin {
     return next;
   }
 
+  /** Ends connections that have been quiet too long, and gives how many there are. */
+  look(now: number): number {
+    for (const connection of this.#all) connection.look(now);
+    return this.#all.size;
+  }
+
   close(): void {
     for (const connection of this.#all) connection.destroy();
   }
@@ -133,6 +196,9 @@ class Connection {
   #exchange: Exchange | undefined;
   #connected = false;
   #carried = 0;
+  /** When something was heard last, or something else begun to be waited for. */
+  #since = performance.now();
+  #patienceMs: number;
 
   constructor(origin: Origin) {
     this.#origin = origin;
@@ -158,13 +224,12 @@ class Connection {
       });
       this.#socket = tls;
     } else this.#socket = connect(options);
-    this.#socket.setTimeout(shared.limits.connectTimeoutMs);
+    this.#patienceMs = shared.limits.connectTimeoutMs;
     this.#socket
       .on(url.protocol === "https:" ? "secureConnect" : "connect", () => {
         this.#connected = true;
-        this.#socket.setTimeout(shared.limits.idleTimeoutMs);
+        this.#wait(shared.limits.idleTimeoutMs);
       })
-      .on("timeout", () => this.#timeout())
       .on("error", (e) => this.#lost(e))
       .on("end", () => this.#lost())
       .on("close", () => {
@@ -180,16 +245,20 @@ class Connection {
       return;
     }
     this.#exchange = exchange;
-    if (this.#carried++ > 0) this.#socket.setTimeout(this.#origin.shared.limits.idleTimeoutMs);
+    if (this.#carried++ > 0) this.#wait(this.#origin.shared.limits.idleTimeoutMs);
     exchange.begin(this);
     this.#socket.write(exchange.request, "latin1");
   }
 
   /** Reads on after `take` gave false. */
   resume(): void {
-    // The clock may have run out meanwhile: it ran for us, not for the server.
-    this.#socket.setTimeout(this.#origin.shared.limits.idleTimeoutMs);
+    this.#wait(this.#origin.shared.limits.idleTimeoutMs);
     this.#socket.resume();
+  }
+
+  #wait(patienceMs: number): void {
+    this.#since = performance.now();
+    this.#patienceMs = patienceMs;
   }
 
   destroy(): void {
@@ -198,6 +267,7 @@ class Connection {
 
   /** Bytes lie in the shared buffer. False stops the reading. */
   #arrived(buffer: Buffer, n: number): boolean {
+    this.#since = performance.now();
     const exchange = this.#exchange;
     if (!exchange) {
       // Bytes that nobody asked for.
@@ -219,16 +289,18 @@ class Connection {
         this.destroy();
         return false;
       }
-      this.#socket.setTimeout(idleMs);
+      this.#wait(idleMs);
       this.#origin.rest(this);
       return true;
     }
     return more;
   }
 
-  #timeout(): void {
+  /** Gives up when nothing was heard for too long. */
+  look(now: number): void {
     const exchange = this.#exchange;
-    if (exchange?.paused) return; // we ourselves stopped the reading
+    // While we ourselves stopped the reading, it is not the server that is late.
+    if (now - this.#since <= this.#patienceMs || exchange?.paused) return;
     exchange?.fail(
       new RequestTimeout(!this.#connected ? "CONNECT_TIMEOUT" : exchange.answered ? "BODY_TIMEOUT" : "HEADERS_TIMEOUT"),
     );
@@ -262,10 +334,12 @@ class Exchange {
   /** The head has come. */
   answered = false;
 
+  /** On the clock of `performance.now()`. */
+  readonly deadline: number;
+
   readonly #signal: AbortSignal;
   readonly #portions: Portions;
-  readonly #clock: NodeJS.Timeout;
-  readonly #onAbort = () => this.#stop(this.#signal.reason);
+  readonly #live: LiveExchanges;
   #line: { resume(): void; destroy(): void } | undefined;
   #resolve: (response: Response) => void = () => undefined;
   #reject: (error: unknown) => void = () => undefined;
@@ -287,17 +361,18 @@ class Exchange {
   /** Bytes that were read over since the body was given up. */
   #drained = -1;
 
-  constructor(request: string, ending: Ending, portions: Portions) {
+  constructor(request: string, ending: Ending, portions: Portions, live: LiveExchanges) {
     this.request = request;
+    this.deadline = performance.now() + ending.withinMs;
     this.#portions = portions;
+    this.#live = live;
     this.#signal = ending.signal;
     this.response = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    this.#clock = setTimeout(() => this.#stop(new RequestTimeout("TOTAL_TIMEOUT")), ending.withinMs);
-    if (ending.signal.aborted) this.#stop(ending.signal.reason);
-    else ending.signal.addEventListener("abort", this.#onAbort, { once: true });
+    if (ending.signal.aborted) this.stop(ending.signal.reason);
+    else live.add(this, ending.signal);
   }
 
   begin(line: { resume(): void; destroy(): void }): void {
@@ -344,7 +419,8 @@ class Exchange {
     this.#reject(error);
   }
 
-  #stop(error: unknown): void {
+  /** Fails, and closes the connection with it. */
+  stop(error: unknown): void {
     this.fail(error);
     this.#line?.destroy();
   }
@@ -413,7 +489,7 @@ class Exchange {
   #put(bytes: Buffer, at: number, end: number): void {
     if (this.#drained >= 0) {
       this.#drained += end - at;
-      if (this.#drained > DRAIN_BYTES) this.#stop(new Error("the rest is not wanted"));
+      if (this.#drained > DRAIN_BYTES) this.stop(new Error("the rest is not wanted"));
       return;
     }
     while (at < end) {
@@ -445,8 +521,7 @@ class Exchange {
 
   #finish(): void {
     this.over = true;
-    clearTimeout(this.#clock);
-    this.#signal.removeEventListener("abort", this.#onAbort);
+    this.#live.delete(this, this.#signal);
     this.#wake?.();
   }
 
@@ -468,7 +543,7 @@ class Exchange {
           });
       }
     } finally {
-      if (!this.over) this.#stop(new Error("the rest is not wanted"));
+      if (!this.over) this.stop(new Error("the rest is not wanted"));
     }
   }
 
@@ -478,7 +553,7 @@ class Exchange {
     this.#portion = undefined;
     this.#ready.length = 0;
     this.#drained = 0;
-    if (this.#left > DRAIN_BYTES) this.#stop(new Error("the rest is not wanted"));
+    if (this.#left > DRAIN_BYTES) this.stop(new Error("the rest is not wanted"));
     else if (this.paused) {
       this.paused = false;
       this.#line?.resume();
