@@ -138,7 +138,7 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   const seen = await openSeen(store);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
-  const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), requests, signal);
+  const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), sources.length, requests, signal);
   let staged = 0;
   return {
     stagedPath: async () => join(await store.staging(), String(staged++)),

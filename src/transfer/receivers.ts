@@ -61,11 +61,12 @@ interface Thread {
 const IN_FLIGHT = 2;
 
 /**
- * @param count threads at the most; the first starts at once, since starting takes longer than connecting to a server,
- *   the others when there is work for them.
+ * @param count threads at the most.
+ * @param atOnce of them that start now, since starting takes longer than finding out what to bring; the others start when
+ *   there is work for them.
  * @param signal ends what the threads are fetching; what has come whole is still finished.
  */
-export function startReceivers(count: number, http: HttpSettings, signal: AbortSignal): Receivers {
+export function startReceivers(count: number, atOnce: number, http: HttpSettings, signal: AbortSignal): Receivers {
   const threads: Thread[] = [];
   const waiting = new Map<number, (answer: FromWorker | Error) => void>();
   let nextId = 1;
@@ -101,7 +102,7 @@ export function startReceivers(count: number, http: HttpSettings, signal: AbortS
   };
   signal.addEventListener("abort", stop);
 
-  start();
+  while (threads.length < Math.min(atOnce, count)) start();
   return {
     portions,
     begin(expected, stagedPath) {
