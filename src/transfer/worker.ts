@@ -90,7 +90,7 @@ function sinkOf(reception: Reception): Sink {
 
 async function fetch(job: Job, { expected, stagedPath, address, request }: ForReception & { do: "fetch" }) {
   const open = "url" in address ? http.get(address.url, request, stopping.signal) : undefined;
-  const stream = await (open ?? openFile((address as { path: string }).path)(request, stopping.signal));
+  const stream = await (open ?? openFile((address as { path: string }).path, portions)(request, stopping.signal));
   if (stream === "unchanged") return "unchanged";
   const sink = sinkOf(job.begin(expected, stagedPath));
   return take(stream, sink, expected, job.progress, portions, (bytes, size) => {
