@@ -37,6 +37,7 @@ export async function fetchPackage(
   unlessVersion: string | undefined,
   options: FetchOptions,
 ): Promise<Fetched> {
+  await options.receivers.ready;
   let first: unknown;
   for (const [i, place] of places.entries()) {
     try {

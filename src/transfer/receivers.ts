@@ -39,6 +39,8 @@ export interface Handover extends Sink {
 export interface Receivers {
   /** Buffers to hand over; they come back by themselves. */
   readonly portions: Portions;
+  /** Resolves when a thread is up; to be awaited before the first `begin`. */
+  readonly ready: Promise<void>;
   begin(expected: Expected, stagedPath: string): Handover;
   /** Ends the threads. Can be called again. */
   close(): Promise<void>;
@@ -53,6 +55,8 @@ const YOUNG_MB = 6;
 interface Thread {
   readonly worker: Worker;
   readonly outbox: Outbox<ToWorker>;
+  /** It has said that it is up. One that is not gets no package: that would wait while others have nothing to do. */
+  up: boolean;
   /** Packages that it has been given and not brought yet. */
   load: number;
 }
@@ -72,6 +76,8 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
   let nextId = 1;
   const portions = makePortions();
   let closing = false;
+  const { promise: ready, resolve: someIsUp, reject: noneIsUp } = Promise.withResolvers<void>();
+  ready.catch(() => undefined);
 
   const start = () => {
     const workerData: WorkerData = { http, compileCache: getCompileCacheDir() };
@@ -80,8 +86,13 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
       workerData,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
-    worker.unref();
+    const thread: Thread = { worker, outbox: new Outbox<ToWorker>(worker), up: false, load: 0 };
     worker.on("message", (answers: readonly FromWorker[]) => {
+      if (!thread.up) {
+        thread.up = true;
+        worker.unref();
+        someIsUp();
+      }
       for (const answer of answers) {
         if (answer.ok !== undefined && answer.used) portions.give(answer.used);
         waiting.get(answer.id)?.(answer);
@@ -89,11 +100,11 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
     });
     const lost = (why: Error) => {
       if (closing) return;
+      noneIsUp(why);
       for (const settle of [...waiting.values()]) settle(why);
     };
     worker.on("error", lost);
     worker.on("exit", (code) => lost(new Error(`a worker thread ended with code ${code}`)));
-    const thread: Thread = { worker, outbox: new Outbox<ToWorker>(worker), load: 0 };
     threads.push(thread);
     return thread;
   };
@@ -105,12 +116,12 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
   while (threads.length < Math.min(atOnce, count)) start();
   return {
     portions,
+    ready,
     begin(expected, stagedPath) {
       const id = nextId++;
-      let thread = threads.find((t) => t.load === 0);
-      if (!thread && threads.length < count) thread = start();
-      thread ??= threads.reduce((a, b) => (b.load < a.load ? b : a));
-      const chosen = thread;
+      if (threads.length < count && threads.every((t) => t.load > 0 || !t.up)) start();
+      const up = threads.filter((t) => t.up);
+      const chosen = (up.length > 0 ? up : threads).reduce((a, b) => (b.load < a.load ? b : a));
       type Answer = FromWorker & { ok: true };
       const pending: { resolve: (a: Answer) => void; reject: (e: unknown) => void }[] = [];
       let failed: { error: unknown } | undefined;

@@ -165,3 +165,6 @@ setInterval(() => {
   for (const job of jobs.values())
     if (job.untold !== 0) outbox.post({ id: job.id, ok: undefined, fetched: job.news() });
 }, NEWS_MS).unref();
+
+// The first message, whatever it says, tells that this thread is up.
+port.postMessage([]);
