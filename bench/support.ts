@@ -17,6 +17,8 @@ export interface Timed {
   readonly seconds: number;
   /** Peak resident memory in MB (10^6 bytes), where the command tells. */
   readonly peakMB: number | undefined;
+  /** Seconds of processor time, user and system, where the command is ours. */
+  readonly cpu: number | undefined;
   readonly code: number | null;
 }
 
@@ -30,14 +32,17 @@ export async function timed(command: string, args: readonly string[]): Promise<T
   });
   const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
   const seconds = (performance.now() - began) / 1000;
-  const peak = /peak-rss-kib (\d+)/.exec(text)?.[1];
+  const told = (name: string, factor: number): number | undefined => {
+    const value = new RegExp(`${name} (\\d+)`).exec(text)?.[1];
+    return value === undefined ? undefined : Number(value) * factor;
+  };
   if (code !== 0) process.stderr.write(text.slice(0, 2000));
-  return { seconds, peakMB: peak === undefined ? undefined : (Number(peak) * 1024) / 1e6, code };
+  return { seconds, peakMB: told("peak-rss-kib", 1024 / 1e6), cpu: told("cpu-us", 1e-6), code };
 }
 
-/** Runs our command line, with its peak memory. */
+/** Runs our command line, with what it used. */
 export function ours(args: readonly string[]): Promise<Timed> {
-  return timed(process.execPath, ["--import", join(root, "bench/peak-rss.ts"), cli, ...args]);
+  return timed(process.execPath, ["--require", join(root, "bench/usage.cjs"), cli, ...args]);
 }
 
 /** A cheap file server over a folder, as a process of its own; built once from bench/server. */

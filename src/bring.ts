@@ -79,7 +79,8 @@ async function moveIn(
   claimed: Map<string, string>,
   run: Run,
 ): Promise<Brought> {
-  const { fileName, subdir, sha256, size, record, stagedPath } = received;
+  const { fileName, subdir, sha256, size, record, v3, runExports, stagedPath } = received;
+  const addition: Addition = { subdir, fileName, record, sha256, v3, runExports };
   const path = `${subdir}/${fileName}`;
   const kept = async (outcome: "kept" | "skipped"): Promise<Brought> => {
     await rm(stagedPath, { force: true });
@@ -93,7 +94,7 @@ async function moveIn(
   if (received.placed) {
     return {
       outcome: { outcome: "added", fileName, subdir, bytes: size, origin, verified },
-      addition: { subdir, fileName, record, sha256 },
+      addition,
     };
   }
 
@@ -102,7 +103,6 @@ async function moveIn(
     path,
     run,
   );
-  const addition = { subdir, fileName, record, sha256 };
   const done = (outcome: "added" | "replaced"): Outcome => ({
     outcome,
     fileName,

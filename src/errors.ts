@@ -158,23 +158,31 @@ export interface SentError {
   readonly why: string;
   readonly next: string;
   readonly stack: string | undefined;
+  readonly mayPass: boolean;
+  readonly retryAfterMs: number | undefined;
 }
 
 /** Makes an error ready for another thread; what is none of ours is told in its own words. */
 export function sendError(thrown: unknown, what: string): SentError {
   const e = asMirrorError(thrown, what);
-  return { family: e.family, code: e.code, what: e.what, why: e.why, next: e.next, stack: e.stack };
+  const retry =
+    e instanceof TransferError
+      ? { mayPass: e.mayPass, retryAfterMs: e.retryAfterMs }
+      : { mayPass: false, retryAfterMs: undefined };
+  return { family: e.family, code: e.code, what: e.what, why: e.why, next: e.next, stack: e.stack, ...retry };
 }
 
 /** The error that was sent, of its own class again. */
 export function reviveError(sent: SentError): MirrorError {
   const told = { what: sent.what, why: sent.why, next: sent.next };
   const error =
-    sent.family === "transfer"
-      ? new TransferError(sent.code as TransferError["code"], told, { mayPass: false })
-      : sent.family === "target"
-        ? new TargetError(sent.code as TargetError["code"], told)
-        : new PackageError(sent.code as PackageError["code"], told);
+    sent.family === "interrupted"
+      ? new InterruptedError()
+      : sent.family === "transfer"
+        ? new TransferError(sent.code as TransferError["code"], told, sent)
+        : sent.family === "target"
+          ? new TargetError(sent.code as TargetError["code"], told)
+          : new PackageError(sent.code as PackageError["code"], told);
   if (sent.stack) error.stack = sent.stack;
   return error;
 }

@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { credentialsOf } from "./auth/credentials.ts";
 import { type Brought, bring } from "./bring.ts";
 import { parseFileName } from "./conda/file-name.ts";
+import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
-import { indexFilesOf, type PartialSettings, type Settings } from "./config/settings.ts";
+import type { PartialSettings, Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorEvent, MirrorReport, Outcome } from "./events.ts";
@@ -18,7 +18,7 @@ import { findPresent } from "./target/find-present.ts";
 import { openTarget } from "./target/kinds.ts";
 import { openSeen, type Seen } from "./target/seen.ts";
 import type { Store } from "./target/store.ts";
-import { openHttp } from "./transfer/http.ts";
+import { type HttpSettings, openHttp, proxiesOf } from "./transfer/http.ts";
 import { pool } from "./transfer/pool.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -87,6 +87,8 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     }
 
     const results = await carryOut(plan, present, run);
+    // Threads take a while to end; the index is written meanwhile.
+    void run.receivers.close();
     const additions = results.flatMap((r) => r.addition ?? []);
     const outcomes = [...failures, ...results.map((r) => r.outcome)];
     // Also after an interruption: what is in place must be in the index.
@@ -101,6 +103,9 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     await run.close();
   }
 }
+
+/** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */
+const MOST_THREADS = 4;
 
 /** Everything that one run holds open. */
 export interface Run {
@@ -123,18 +128,19 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   const signal = options.signal ?? new AbortController().signal;
   const clock = options.clock ?? systemClock;
   const totalTimeoutMs = settings.timeout_seconds * 1000;
-  const http = openHttp({
+  const requests: HttpSettings = {
     connections: settings.max_concurrent_downloads,
     totalTimeoutMs,
-    credentials: credentialsOf(settings),
-    env: options.env ?? process.env,
-  });
+    tokens: settings,
+    proxies: proxiesOf(options.env ?? process.env),
+  };
+  const http = openHttp(requests);
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const context = { http, channels: channelLookup(http, retry), mirrors: (options.mirrorOf ?? []).map(parseMirrorOf) };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   const seen = await openSeen(store);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
-  const receivers = startReceivers(Math.max(1, Math.min(4, availableParallelism() - 1)));
+  const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), sources.length, requests, signal);
   let staged = 0;
   return {
     stagedPath: async () => join(await store.staging(), String(staged++)),

@@ -5,6 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
 import { formatOf } from "../src/conda/file-name.ts";
 import { parseMatchSpec } from "../src/conda/match-spec.ts";
+import { NO_RUN_EXPORTS, normaliseRunExports } from "../src/conda/run-exports.ts";
 import { loadVersions } from "../src/conda/version.ts";
 import { versionParts } from "../src/conda/version-prefix.ts";
 import { channeldata } from "../src/index/channeldata.ts";
@@ -12,7 +13,7 @@ import { currentRepodata, recordsByName } from "../src/index/current-repodata.ts
 import { type PackageFacts, packageFacts } from "../src/index/package-facts.ts";
 import { parsePatch, patchRepodata } from "../src/index/patch.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
-import { mergeRunExports, NO_RUN_EXPORTS, normaliseRunExports } from "../src/index/run-exports.ts";
+import { mergeRunExports } from "../src/index/run-exports.ts";
 import { readPatchPackage } from "../src/package/patch-package.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO, readPackage } from "../src/package/read.ts";
 import { readAtBuffer } from "../src/package/read-at.ts";

@@ -1,5 +1,6 @@
+import { createRequire } from "node:module";
 import { styleText } from "node:util";
-import { type Logger, pino } from "pino";
+import type { Logger, pino as Pino } from "pino";
 import type { CommonFlags } from "./program.ts";
 
 /** What log lines are written past: whatever is drawn on the terminal steps aside while `write` runs. */
@@ -44,16 +45,31 @@ export function makeLogger(
     options.format === "json"
       ? (line: string) => screen.write(line)
       : (line: string) => screen.write(pretty(line, options.color));
-  return pino(
-    {
-      level: options.level,
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
+  let real: Logger | undefined;
+  const load = (): Logger => {
+    const { pino } = createRequire(import.meta.url)("pino") as { pino: typeof Pino };
+    return pino(
+      {
+        level: options.level,
+        base: null,
+        timestamp: pino.stdTimeFunctions.isoTime,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      { write },
+    );
+  };
+  // Most runs say nothing, and loading pino takes as long as loading all of our own code.
+  return new Proxy({} as Logger, {
+    get(_, key) {
+      if (LEVELS.includes(String(key)) && LEVELS.indexOf(String(key)) < LEVELS.indexOf(options.level)) return silent;
+      real ??= load();
+      const value: unknown = Reflect.get(real, key);
+      return typeof value === "function" ? value.bind(real) : value;
     },
-    { write },
-  );
+  });
 }
+
+const silent = (): void => undefined;
 
 const STYLES: Readonly<Record<string, Parameters<typeof styleText>[0]>> = {
   error: ["red", "bold"],

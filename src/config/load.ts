@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { UsageError } from "../errors.ts";
-import { type PartialSettings, type Settings, settingsSchema } from "./settings.ts";
+import { DEFAULTS, plainlyRight } from "./defaults.ts";
+import type { PartialSettings, Settings } from "./settings.ts";
 
 export interface LoadOptions {
   /** A configuration file: .json, .yaml, .yml or .toml. */
@@ -20,12 +21,14 @@ export async function loadSettings(options: LoadOptions = {}): Promise<Settings>
   if (options.file !== undefined) layers.push({ from: options.file, values: await readConfigFile(options.file) });
   layers.push({ from: "the environment", values: settingsFromEnv(options.env ?? process.env) });
   layers.push({ from: "the command line", values: withoutUndefined(options.flags ?? {}) });
+  if (layers.every((l) => plainlyRight(l.values))) return Object.assign({}, DEFAULTS, ...layers.map((l) => l.values));
   // Each layer is checked by itself, so that an error names where the value stands.
-  for (const layer of layers) check(layer.values, layer.from);
+  for (const layer of layers) await check(layer.values, layer.from);
   return check(Object.assign({}, ...layers.map((l) => l.values)) as Record<string, unknown>, "the configuration");
 }
 
-function check(values: Record<string, unknown>, from: string): Settings {
+async function check(values: Record<string, unknown>, from: string): Promise<Settings> {
+  const { settingsSchema } = await import("./settings.ts");
   const result = settingsSchema.safeParse(values);
   if (result.success) return result.data;
   const issue = result.error.issues[0] as (typeof result.error.issues)[number];
@@ -99,12 +102,11 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Record<string, unknown>
     const set = names.map((n) => env[n]).find((v) => v !== undefined && v !== "");
     if (set !== undefined) values[key] = set;
   }
-  for (const key of Object.keys(settingsSchema.shape) as (keyof Settings)[]) {
+  for (const key of Object.keys(DEFAULTS) as (keyof Settings)[]) {
     const text = env[`MESO_FORGE_${key.toUpperCase()}`];
     if (text === undefined || text === "") continue;
     const number = Number(text);
-    values[key] =
-      typeof settingsSchema.shape[key].parse(undefined) === "number" && !Number.isNaN(number) ? number : text;
+    values[key] = typeof DEFAULTS[key] === "number" && !Number.isNaN(number) ? number : text;
   }
   return values;
 }

@@ -77,20 +77,6 @@ export const settingsSchema = z
 /** All settings, complete and checked. */
 export type Settings = z.infer<typeof settingsSchema>;
 
-/** The settings that say which files an index is made of. */
-export function indexFilesOf(settings: Settings) {
-  return {
-    zst: settings.write_zst,
-    bz2: settings.write_bz2,
-    shards: settings.write_shards,
-    currentRepodata: settings.write_current_repodata,
-    runExports: settings.write_run_exports,
-    zstdLevel: settings.zstd_level,
-    baseUrl: settings.base_url,
-    shardGraceMs: settings.shard_grace_days * 24 * 60 * 60 * 1000,
-  };
-}
-
 /** Some settings, as a file, the environment or flags give them. */
 export type PartialSettings = { readonly [K in keyof Settings]?: Settings[K] | undefined };
 

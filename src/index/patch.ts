@@ -1,9 +1,9 @@
 import { formatOf } from "../conda/file-name.ts";
 import { compact, eachMember, JsonBytesError, skipSpace, stringAt } from "../conda/json-bytes.ts";
+import { normaliseRunExports } from "../conda/run-exports.ts";
 import { type Edit, edit } from "./edit-record.ts";
 import { mergeRepodata } from "./merge.ts";
 import { findRecord, type Repodata } from "./repodata.ts";
-import { normaliseRunExports } from "./run-exports.ts";
 
 /** Called with the file name that something is wrong with (`patch` for the whole), and what. */
 export type Warn = (fileName: string, why: string) => void;

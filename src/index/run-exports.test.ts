@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { JsonBytesError } from "../conda/json-bytes.ts";
-import { findRunExports, mergeRunExports, NO_RUN_EXPORTS, normaliseRunExports, readRunExports } from "./run-exports.ts";
+import { NO_RUN_EXPORTS, normaliseRunExports } from "../conda/run-exports.ts";
+import { findRunExports, mergeRunExports, readRunExports } from "./run-exports.ts";
 
 const bytes = (text: string) => Buffer.from(text);
 const text = (b: Uint8Array | undefined) => (b === undefined ? undefined : Buffer.from(b).toString());

@@ -1,4 +1,5 @@
-import { compact, JsonBytesError, membersOf } from "../conda/json-bytes.ts";
+import { JsonBytesError, membersOf } from "../conda/json-bytes.ts";
+import { rawObject } from "../conda/run-exports.ts";
 import { mergeRepodata } from "./merge.ts";
 import { emptyRepodata, findRecord, type Repodata, readRepodata } from "./repodata.ts";
 
@@ -7,55 +8,6 @@ import { emptyRepodata, findRecord, type Repodata, readRepodata } from "./repoda
  * it is read by the same scan: half a million entries cost what their bytes cost.
  */
 export type RunExportsIndex = Repodata;
-
-/** What a package exports, as it goes into indexes. */
-export interface RunExports {
-  /** Compact JSON of one object; `{}` when there is nothing. */
-  readonly runExports: Uint8Array;
-  /** What was left out and why, in words for the package's owner. */
-  readonly problems: readonly string[];
-}
-
-/** The kinds of run exports that clients read (CEP 12). */
-const KINDS = new Set(["weak", "strong", "weak_constrains", "strong_constrains", "noarch"]);
-
-/** "Has none", which is not "unknown": CEP 21 has the difference. */
-export const NO_RUN_EXPORTS: Uint8Array = Buffer.from("{}");
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-/**
- * Reads a package's `info/run_exports.json`: an object of lists, or a bare list, which means `weak` and which
- * rattler_index ends its run on. A kind that is no list of text is left out, for rattler refuses the whole entry over it;
- * lists are kept byte for byte, and keys that no CEP knows are kept when they are lists of text.
- * @param member the content, or undefined when the package has none.
- */
-export function normaliseRunExports(member: Uint8Array | undefined): RunExports {
-  if (member === undefined) return { runExports: NO_RUN_EXPORTS, problems: [] };
-  let json: unknown;
-  let raw: Map<string, Uint8Array>;
-  try {
-    const bare = compact(member);
-    json = JSON.parse(utf8.decode(bare));
-    if (isTexts(json)) return { runExports: object([["weak", bare]]), problems: [] };
-    if (typeof json !== "object" || json === null || Array.isArray(json))
-      return {
-        runExports: NO_RUN_EXPORTS,
-        problems: ["its info/run_exports.json is neither an object nor a list of text"],
-      };
-    raw = membersOf(bare);
-  } catch (e) {
-    const why = e instanceof JsonBytesError || e instanceof SyntaxError ? e.message : "it is not UTF-8";
-    return { runExports: NO_RUN_EXPORTS, problems: [`its info/run_exports.json is no usable JSON: ${why}`] };
-  }
-  const problems: string[] = [];
-  const kept: [string, Uint8Array][] = [];
-  for (const [kind, bytes] of raw) {
-    if (isTexts((json as Record<string, unknown>)[kind])) kept.push([kind, bytes]);
-    else if (KINDS.has(kind)) problems.push(`its run exports of kind ${kind} are no list of text and are left out`);
-  }
-  return { runExports: object(kept), problems };
-}
 
 /**
  * Reads an existing `run_exports.json` without parsing its entries.
@@ -94,7 +46,7 @@ export function mergeRunExports(
 ): Uint8Array {
   const index = existing === undefined ? emptyRepodata(subdir) : readRunExports(existing);
   const entries = [...add].map(
-    ([fileName, value]) => [fileName, { record: object([["run_exports", value]]) }] as const,
+    ([fileName, value]) => [fileName, { record: rawObject([["run_exports", value]]) }] as const,
   );
   const info = infoFor(subdir, existing && new Map(index.others).get("info"));
   return mergeRepodata(index, { add: new Map(entries), remove, info }, "run_exports");
@@ -104,22 +56,11 @@ export function mergeRunExports(
 function infoFor(subdir: string, existing: Uint8Array | undefined): Uint8Array {
   try {
     if (existing) {
-      const info = JSON.parse(utf8.decode(existing)) as { subdir?: unknown } | null;
+      const info = JSON.parse(Buffer.from(existing).toString("utf8")) as { subdir?: unknown } | null;
       if (info?.subdir === subdir) return existing;
     }
   } catch {
     // What can't be read is written anew.
   }
   return Buffer.from(JSON.stringify({ subdir, version: 1 }));
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === "string");
-}
-
-function object(members: readonly (readonly [key: string, value: Uint8Array])[]): Uint8Array {
-  const parts = members.map(([key, value], i) =>
-    Buffer.concat([Buffer.from(`${i === 0 ? "" : ","}${JSON.stringify(key)}:`), value]),
-  );
-  return Buffer.concat([Buffer.from("{"), ...parts, Buffer.from("}")]);
 }

@@ -1,4 +1,4 @@
-import { createZstdDecompress, constants as zlibConstants, zstdDecompressSync } from "node:zlib";
+import { createZstdDecompress, zstdDecompressSync } from "node:zlib";
 import { decodeBzip2 } from "../codec/bzip2.ts";
 import { type ArchiveFormat, formatOf } from "../conda/file-name.ts";
 import { MirrorError, PackageError } from "../errors.ts";
@@ -175,9 +175,7 @@ async function readConda(fileName: string, file: ReadAt, tar: TarReader, warning
   tar.end();
 }
 
-const ZSTD_PARAMS = { [zlibConstants.ZSTD_d_windowLogMax]: 27 };
-
-/** Every frame of a zstd file: node's decoders stop after the first, and tell where. */
+/** Every frame of a zstd file, with windows up to zstd's usual 128 MiB: node's decoders stop after the first, and tell where. */
 function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
   const limit = decodedLimit(raw.length);
   const frames: Uint8Array[] = [];
@@ -185,7 +183,6 @@ function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
     for (let at = 0, decoded = 0; at < raw.length; ) {
       const frame = zstdDecompressSync(raw.subarray(at), {
         maxOutputLength: Math.max(1, limit - decoded),
-        params: ZSTD_PARAMS,
         info: true,
       }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
       frames.push(frame.buffer);
@@ -207,7 +204,7 @@ function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
 async function decodeLarge(raw: Uint8Array, tar: TarReader, what: string): Promise<void> {
   const limit = decodedLimit(raw.length);
   for (let at = 0, decoded = 0; at < raw.length; ) {
-    const decoder = createZstdDecompress({ params: ZSTD_PARAMS });
+    const decoder = createZstdDecompress();
     decoder.end(raw.subarray(at));
     for await (const chunk of decoder as AsyncIterable<Uint8Array>) {
       decoded += chunk.length;

@@ -1,5 +1,5 @@
 import { type FileNameParts, isSubdir } from "../conda/file-name.ts";
-import { compact, JsonBytesError, MAX_JSON_DEPTH, membersOf } from "../conda/json-bytes.ts";
+import { compact, eachMember, JsonBytesError, MAX_JSON_DEPTH, skipSpace, stringAt } from "../conda/json-bytes.ts";
 import { PackageError } from "../errors.ts";
 
 /** What identifies the bytes of a package file. */
@@ -36,6 +36,9 @@ const LEFT_OUT = new Set([
   "ucs",
 ]);
 
+/** Nearly all keys need no escapes. */
+const PLAIN_KEY = /^[\w-]+$/;
+
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
@@ -61,12 +64,12 @@ export function makeRecord(
       cause,
     });
   let fields: Record<string, unknown>;
-  let raw: Map<string, Uint8Array>;
+  let raw: Map<string, string>;
   try {
     fields = JSON.parse(utf8.decode(indexJson)) as Record<string, unknown>;
     if (typeof fields !== "object" || fields === null || Array.isArray(fields)) throw bad("holds no object");
     // The byte scanner also refuses what JSON.parse lets pass: a key that stands twice, nesting without end.
-    raw = membersOf(compact(indexJson));
+    raw = rawMembers(indexJson);
   } catch (e) {
     if (e instanceof PackageError) throw e;
     const why =
@@ -95,12 +98,11 @@ export function makeRecord(
   if (!isVersion(name.version)) throw bad(`has a version that no client can read: ${name.version}`);
   const warnings: string[] = [];
   const subdir = subdirOf(fields, knownSubdir, warnings, bad);
-  // Latin-1 keeps each byte as it is, so text can be cut and joined without harm to UTF-8.
   const members = new Map<string, string>();
   for (const [key, value] of raw) {
     // `"arch": null` is what conda-build writes for noarch; no indexer passes it on.
     const says = !LEFT_OUT.has(key) && !((key === "arch" || key === "platform") && fields[key] === null);
-    if (says) members.set(key, Buffer.from(value.buffer, value.byteOffset, value.length).toString("latin1"));
+    if (says) members.set(key, value);
   }
   members.set("subdir", JSON.stringify(subdir));
   members.set("md5", JSON.stringify(file.md5));
@@ -108,12 +110,41 @@ export function makeRecord(
   members.set("size", String(file.size));
   const keys = [...members.keys()].sort(byCodePoint);
   const text = keys
-    .map((key) => `${Buffer.from(JSON.stringify(key)).toString("latin1")}:${members.get(key)}`)
+    .map((key) => `${PLAIN_KEY.test(key) ? `"${key}"` : latin1(Buffer.from(JSON.stringify(key)))}:${members.get(key)}`)
     .join(",");
   // A buffer of its own: one from Node's pool would drag 8 KiB along through every thread and list.
   const record = Buffer.allocUnsafeSlow(text.length + 2);
   record.write(`{${text}}`, "latin1");
   return { subdir, record, v3: needsV3(fields), warnings };
+}
+
+/**
+ * The values of an object as they stand there, without white space between their tokens. Latin-1 keeps each byte as it is,
+ * so that the text can be cut and joined without harm to UTF-8.
+ * @throws JsonBytesError also for a key that stands twice: it hides one reading from another.
+ */
+function rawMembers(json: Uint8Array): Map<string, string> {
+  const members = new Map<string, string>();
+  const text = latin1(json);
+  const end = eachMember(json, 0, (keyStart, keyEnd, valueStart, valueEnd) => {
+    let key = text.slice(keyStart + 1, keyEnd - 1);
+    if (!PLAIN_KEY.test(key)) key = stringAt(json, keyStart, keyEnd);
+    if (members.has(key)) throw new JsonBytesError(`key ${JSON.stringify(key)} stands twice`, keyStart);
+    let value = text.slice(valueStart, valueEnd);
+    const isContainer = json[valueStart] === OPEN_LIST || json[valueStart] === OPEN_MAP;
+    if (isContainer && SPACE.test(value)) value = latin1(compact(json.subarray(valueStart, valueEnd)));
+    members.set(key, value);
+  });
+  if (skipSpace(json, end) !== json.length) throw new JsonBytesError("something follows the object", end);
+  return members;
+}
+
+const OPEN_LIST = 91;
+const OPEN_MAP = 123;
+const SPACE = /[ \t\r\n]/;
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
 /** The order that every index file is written in: by code point, so that all machines write the same bytes. */

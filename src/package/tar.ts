@@ -176,10 +176,8 @@ export class TarReader {
     let name = this.#nextName;
     if (name === undefined) {
       name = this.#text(untilNul(header.subarray(0, 100)));
-      if (header.subarray(257, 262).toString("latin1") === "ustar" && header[263] !== 32) {
-        const prefix = this.#text(untilNul(header.subarray(345, 500)));
-        if (prefix) name = `${prefix}/${name}`;
-      }
+      if (header[345] !== 0 && header.toString("latin1", 257, 262) === "ustar" && header[263] !== 32)
+        name = `${this.#text(untilNul(header.subarray(345, 500)))}/${name}`;
     }
     if (Buffer.byteLength(name) > LIMITS.nameBytes) throw this.#tooLarge("a member's name is too long");
     return safeMemberName(name, this.#what);
@@ -207,11 +205,13 @@ export class TarReader {
   }
 
   #text(bytes: Uint8Array): string {
+    const plain = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+    if (ASCII.test(plain)) return plain;
     try {
       return utf8.decode(bytes);
     } catch {
       // Old packages hold Latin-1 names of files nobody needs here.
-      return Buffer.from(bytes).toString("latin1");
+      return plain;
     }
   }
 
@@ -256,6 +256,7 @@ export function safeMemberName(name: string, what: string): string {
     .join("/");
 }
 
+const ASCII = /^[ -~]*$/;
 const PLAIN = /^[A-Za-z0-9_][\w.+@-]*(?:\/[\w+@-][\w.+@-]*)*$/;
 
 function untilNul(bytes: Uint8Array): Uint8Array {
@@ -291,8 +292,7 @@ function numberField(header: Buffer, at: number, length: number): number {
     for (let i = at + 1; i < at + length; i++) value = value * 256 + (header[i] as number);
     return value;
   }
-  const text = Buffer.from(untilNul(header.subarray(at, at + length)))
-    .toString("latin1")
-    .trim();
+  const nul = header.indexOf(0, at);
+  const text = header.toString("latin1", at, nul < 0 || nul > at + length ? at + length : nul).trim();
   return text === "" ? 0 : /^[0-7]+$/.test(text) ? Number.parseInt(text, 8) : Number.NaN;
 }

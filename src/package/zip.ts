@@ -31,6 +31,8 @@ const LOCAL = 0x04034b50;
 // One read of this much usually holds the central directory and the whole info member (rattler reads as much).
 const TAIL = 64 * 1024;
 
+/** Nearly all names need no decoder. */
+const ASCII = /^[ -~]*$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
@@ -152,9 +154,9 @@ function parseDirectory(directory: Buffer, count: number, damaged: (why: string)
       }
       e = end;
     }
-    let name: string;
+    let name = directory.toString("latin1", at + 46, at + 46 + nameLength);
     try {
-      name = utf8.decode(directory.subarray(at + 46, at + 46 + nameLength));
+      if (!ASCII.test(name)) name = utf8.decode(directory.subarray(at + 46, at + 46 + nameLength));
     } catch {
       throw damaged("a member's name is not UTF-8");
     }

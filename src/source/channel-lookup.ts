@@ -68,12 +68,9 @@ export function channelLookup(http: HttpClient, retry: Omit<RetryOptions, "signa
 
   return {
     async recordOf(url, fileName, signal) {
-      const address = new URL(url);
-      if (address.search) return undefined;
-      const path = address.pathname.slice(0, address.pathname.lastIndexOf("/") + 1);
-      if (!isSubdir(path.split("/").at(-2) ?? "")) return undefined;
-      address.pathname = path;
-      const folder = address.toString();
+      if (url.includes("?")) return undefined;
+      const folder = url.slice(0, url.lastIndexOf("/") + 1);
+      if (!isSubdir(folder.split("/").at(-2) ?? "")) return undefined;
       let lookup = folders.get(folder);
       if (!lookup) {
         lookup = openFolder(folder, signal);

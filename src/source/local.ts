@@ -93,6 +93,7 @@ async function refOf(path: string): Promise<PackageRef> {
     origin: inside.startsWith("..") ? resolve(path) : inside.split(sep).join("/"),
     key: `file:${whole}`,
     size: s.size,
+    address: { path: whole },
     open: openFile(whole),
   };
 }

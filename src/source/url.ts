@@ -76,6 +76,7 @@ export function urlSource(
       const facts = record ? recordFacts(record) : {};
       const place = (url: string): Place => ({
         origin: redactUrl(url),
+        address: { url },
         open: (request, s) => context.http.get(url, request, s),
       });
       const ref: PackageRef = {

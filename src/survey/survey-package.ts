@@ -1,6 +1,6 @@
 import { parseFileName } from "../conda/file-name.ts";
+import { normaliseRunExports } from "../conda/run-exports.ts";
 import { PackageError } from "../errors.ts";
-import { normaliseRunExports } from "../index/run-exports.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO } from "../package/read.ts";
 import { readWhole } from "../package/read-file.ts";
 import { makeRecord } from "../package/record.ts";

@@ -238,7 +238,7 @@ export async function openFolder(path: string): Promise<Store> {
       await prepare(own);
       return own;
     },
-    placeOf: (path) => ({ origin: at(path), open: openFile(at(path)) }),
+    placeOf: (path) => ({ origin: at(path), address: { path: at(path) }, open: openFile(at(path)) }),
     async exclusive(work, signal) {
       await prepare(own);
       return withFileLock(join(own, "lock"), work, signal);

@@ -37,7 +37,8 @@ export async function openSeen(store: Store): Promise<Seen> {
       if (!changed) return;
       // Two runs may meet here; what the other one learnt is read again and kept.
       const merged = new Map([...(await load(to)), ...entries]);
-      await to.put(PATH, Buffer.from(JSON.stringify(Object.fromEntries([...merged].sort()))), "any");
+      const sorted = [...merged.keys()].sort().map((key) => [key, merged.get(key)]);
+      await to.put(PATH, Buffer.from(JSON.stringify(Object.fromEntries(sorted))), "any");
       changed = false;
     },
   };

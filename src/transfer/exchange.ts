@@ -1,107 +1,290 @@
-import type { Dispatcher } from "undici";
+import { type Portions, portionFor } from "./portions.ts";
+import { DRAIN_BYTES, type Ending, RequestTimeout, type Response } from "./response.ts";
+import { BadResponse, ChunkedBody, parseResponseHead, type ResponseHead } from "./response-head.ts";
 
-/** The answer to one request: status and headers at once, the body as it comes. */
-export interface Response {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** The body's bytes. To be iterated once, or discarded; stopping early closes the connection. */
-  readonly chunks: AsyncIterable<Uint8Array>;
-  /** Gives up the body. A short one is read to its end, so that the connection can be used again. */
-  discard(): void;
+/** A response's head may be as long. */
+const HEAD_BYTES = 64 * 1024;
+
+/** Portions of one body that may wait to be taken before the server is told to stop sending. */
+const WAITING_PORTIONS = 2;
+
+const HEAD_END = Buffer.from("\r\n\r\n");
+
+/** One request and its answer, whichever connection carries it. */
+export class Exchange {
+  readonly request: string;
+  readonly response: Promise<Response>;
+  /** The answer is complete, failed or given up. */
+  over = false;
+  /** The server has been told to wait. */
+  paused = false;
+  /** The head has come. */
+  answered = false;
+
+  /** On the clock of `performance.now()`. */
+  readonly deadline: number;
+
+  readonly #signal: AbortSignal;
+  readonly #portions: Portions;
+  readonly #live: LiveExchanges;
+  #line: { resume(): void; destroy(): void } | undefined;
+  #resolve: (response: Response) => void = () => undefined;
+  #reject: (error: unknown) => void = () => undefined;
+
+  #headBytes: Buffer | undefined;
+  #head: ResponseHead | undefined;
+  #chunked: ChunkedBody | undefined;
+  /** Bytes of the body that are still to come, where its length is known. */
+  #left = 0;
+  #size: number | undefined;
+  #got = 0;
+
+  #portion: Uint8Array<ArrayBuffer> | undefined;
+  #room = 0;
+  #fill = 0;
+  readonly #ready: Uint8Array[] = [];
+  #wake: (() => void) | undefined;
+  #failed: { error: unknown } | undefined;
+  /** Bytes that were read over since the body was given up. */
+  #drained = -1;
+
+  constructor(request: string, ending: Ending, portions: Portions, live: LiveExchanges) {
+    this.request = request;
+    this.deadline = performance.now() + ending.withinMs;
+    this.#portions = portions;
+    this.#live = live;
+    this.#signal = ending.signal;
+    this.response = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    if (ending.signal.aborted) this.stop(ending.signal.reason);
+    else live.add(this, ending.signal);
+  }
+
+  begin(line: { resume(): void; destroy(): void }): void {
+    this.#line = line;
+  }
+
+  /** Nothing of the answer has come. */
+  get untouched(): boolean {
+    return !this.answered && this.#headBytes === undefined;
+  }
+
+  /** How long the connection may wait for the next request; 0 when it can't be used again. */
+  keepIdleMs(atMost: number): number {
+    if (this.#failed || !this.#head?.keepAlive) return 0;
+    const asked = /timeout=(\d+)/i.exec(this.#head.headers.get("keep-alive") ?? "")?.[1];
+    return asked === undefined ? atMost : Math.min(atMost, Number(asked) * 1000 - 1000);
+  }
+
+  /** Takes what came. False when no more should come for now. @throws BadResponse */
+  take(bytes: Buffer, end: number): boolean {
+    const at = this.#head ? 0 : this.#takeHead(bytes, end);
+    if (at < 0) return true;
+    const stop = this.#takeBody(bytes, at, end);
+    if (this.over) {
+      if (stop < end) throw new BadResponse("more came than the answer's length allows");
+      return true;
+    }
+    this.paused = this.#ready.length >= WAITING_PORTIONS;
+    return !this.paused;
+  }
+
+  /** The connection has ended. True if that is how this answer ends. */
+  endsWithConnection(): boolean {
+    if (this.#head?.framing.by !== "close") return false;
+    this.#end();
+    return true;
+  }
+
+  fail(error: unknown): void {
+    if (this.over) return;
+    this.#failed = { error };
+    this.#flush();
+    this.#finish();
+    this.#reject(error);
+  }
+
+  /** Fails, and closes the connection with it. */
+  stop(error: unknown): void {
+    this.fail(error);
+    this.#line?.destroy();
+  }
+
+  #takeHead(bytes: Buffer, end: number): number {
+    for (let from = 0; ; ) {
+      const earlier = this.#headBytes;
+      const all = earlier ? Buffer.concat([earlier, bytes.subarray(from, end)]) : bytes;
+      const stop = earlier ? all.length : end;
+      const start = earlier ? 0 : from;
+      const at = all.indexOf(HEAD_END, start);
+      if (at < 0 || at + 4 > stop) {
+        if (stop - start > HEAD_BYTES) throw new BadResponse("the answer's head is too long");
+        this.#headBytes = Buffer.from(all.subarray(start, stop));
+        return -1;
+      }
+      this.#headBytes = undefined;
+      // Where the body begins, in `bytes`.
+      const body = earlier ? from + (at + 4 - earlier.length) : at + 4;
+      const head = parseResponseHead(all.toString("latin1", start, at));
+      if (head.status >= 200) {
+        this.#begins(head);
+        return body;
+      }
+      if (head.status === 101) throw new BadResponse("the server wants to speak another protocol");
+      // What the server says before its answer (RFC 9110 §15.2).
+      from = body;
+      if (from === end) return -1;
+    }
+  }
+
+  #begins(head: ResponseHead): void {
+    this.#head = head;
+    this.answered = true;
+    const { framing } = head;
+    if (framing.by === "length") this.#size = this.#left = framing.bytes;
+    else if (framing.by === "chunks") this.#chunked = new ChunkedBody();
+    this.#resolve({
+      status: head.status,
+      headers: head.headers,
+      chunks: this.#chunks(),
+      owned: true,
+      discard: () => this.#discard(),
+    });
+    if (this.#size === 0) this.#end();
+  }
+
+  #takeBody(bytes: Buffer, at: number, end: number): number {
+    if (this.over) return at;
+    if (this.#chunked) {
+      const stop = this.#chunked.take(bytes, at, end, (from, to) => this.#put(bytes, from, to));
+      if (this.#chunked.ended) this.#end();
+      return stop;
+    }
+    if (this.#size === undefined) {
+      this.#put(bytes, at, end);
+      return end;
+    }
+    const n = Math.min(this.#left, end - at);
+    this.#put(bytes, at, at + n);
+    this.#left -= n;
+    if (this.#left === 0) this.#end();
+    return at + n;
+  }
+
+  #put(bytes: Buffer, at: number, end: number): void {
+    if (this.#drained >= 0) {
+      this.#drained += end - at;
+      if (this.#drained > DRAIN_BYTES) this.stop(new Error("the rest is not wanted"));
+      return;
+    }
+    while (at < end) {
+      if (!this.#portion) {
+        this.#room = portionFor(this.#size, this.#got);
+        this.#portion = this.#portions.take(this.#room);
+        this.#fill = 0;
+      }
+      const n = Math.min(this.#room - this.#fill, end - at);
+      bytes.copy(this.#portion, this.#fill, at, at + n);
+      this.#fill += n;
+      at += n;
+      if (this.#fill === this.#room) this.#flush();
+    }
+  }
+
+  #flush(): void {
+    if (!this.#portion) return;
+    this.#ready.push(this.#portion.subarray(0, this.#fill));
+    this.#got += this.#fill;
+    this.#portion = undefined;
+    this.#wake?.();
+  }
+
+  #end(): void {
+    this.#flush();
+    this.#finish();
+  }
+
+  #finish(): void {
+    this.over = true;
+    this.#live.delete(this, this.#signal);
+    this.#wake?.();
+  }
+
+  async *#chunks(): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) {
+        const chunk = this.#ready.shift();
+        if (chunk) {
+          if (this.paused && this.#ready.length < WAITING_PORTIONS) {
+            this.paused = false;
+            this.#line?.resume();
+          }
+          yield chunk;
+        } else if (this.#failed) throw this.#failed.error;
+        else if (this.over) return;
+        else
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+      }
+    } finally {
+      if (!this.over) this.stop(new Error("the rest is not wanted"));
+    }
+  }
+
+  #discard(): void {
+    if (this.over) return;
+    if (this.#portion) this.#portions.give(this.#portion.buffer);
+    this.#portion = undefined;
+    this.#ready.length = 0;
+    this.#drained = 0;
+    if (this.#left > DRAIN_BYTES) this.stop(new Error("the rest is not wanted"));
+    else if (this.paused) {
+      this.paused = false;
+      this.#line?.resume();
+    }
+  }
 }
 
-/** The server is told to stop sending while this much waits to be taken. */
-const QUEUED_BYTES = 256 * 1024;
+/** Exchanges that are not over, with one listener on each signal that may end them. */
+export class LiveExchanges {
+  readonly #bySignal = new Map<AbortSignal, Set<Exchange>>();
+  readonly #listeners: (() => void)[] = [];
 
-/** A body that is given up is read on for this much, to save the connection. */
-const DRAIN_BYTES = 64 * 1024;
+  get some(): boolean {
+    for (const set of this.#bySignal.values()) if (set.size > 0) return true;
+    return false;
+  }
 
-/**
- * One GET through undici's dispatcher. `ending.translate` turns the body's errors into ours, `ending.finish` is called
- * when the body has been taken. undici's own `request` wraps each body in a Node stream; this hands
- * the parser's chunks on as they are (a bare loop over 3,000 packages: 0.95 s against 1.13 s).
- */
-export function exchange(
-  dispatcher: Dispatcher,
-  url: URL,
-  headers: Record<string, string>,
-  signal: AbortSignal,
-  ending: { translate(error: unknown): unknown; finish(): void } = { translate: (e) => e, finish: () => undefined },
-): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    const queue: Uint8Array[] = [];
-    let queued = 0;
-    let ended = false;
-    let failed: { error: unknown } | undefined;
-    let draining = -1;
-    let wake: (() => void) | undefined;
-    let controller: Dispatcher.DispatchController | undefined;
-    const onAbort = () => controller?.abort(signal.reason as Error);
-    const over = () => {
-      signal.removeEventListener("abort", onAbort);
-      wake?.();
-    };
-    const discard = () => {
-      if (ended || failed) return;
-      draining = queued;
-      queue.length = 0;
-      queued = 0;
-      if (draining > DRAIN_BYTES) controller?.abort(new Error("the rest is not wanted"));
-      else if (controller?.paused) controller.resume();
-    };
-    async function* chunks(): AsyncGenerator<Uint8Array> {
-      try {
-        for (;;) {
-          const chunk = queue.shift();
-          if (chunk) {
-            queued -= chunk.length;
-            if (controller?.paused && queued < QUEUED_BYTES / 2) controller.resume();
-            yield chunk;
-          } else if (failed) throw ending.translate(failed.error);
-          else if (ended) return;
-          else {
-            await new Promise<void>((r) => {
-              wake = r;
-            });
-          }
-        }
-      } finally {
-        ending.finish();
-        if (!ended && !failed) controller?.abort(new Error("the rest is not wanted"));
-      }
+  add(exchange: Exchange, signal: AbortSignal): void {
+    let set = this.#bySignal.get(signal);
+    if (!set) {
+      const made = new Set<Exchange>();
+      set = made;
+      this.#bySignal.set(signal, made);
+      const onAbort = () => {
+        for (const e of [...made]) e.stop(signal.reason);
+      };
+      signal.addEventListener("abort", onAbort, { once: true });
+      this.#listeners.push(() => signal.removeEventListener("abort", onAbort));
     }
-    dispatcher.dispatch(
-      { origin: url.origin, path: url.pathname + url.search, method: "GET", headers },
-      {
-        onRequestStart(c) {
-          controller = c;
-          if (signal.aborted) c.abort(signal.reason as Error);
-          else signal.addEventListener("abort", onAbort, { once: true });
-        },
-        onResponseStart(_, status, responseHeaders) {
-          if (status >= 200) resolve({ status, headers: responseHeaders, chunks: chunks(), discard });
-        },
-        onResponseData(c, chunk) {
-          if (draining >= 0) {
-            draining += chunk.length;
-            if (draining > DRAIN_BYTES) c.abort(new Error("the rest is not wanted"));
-            return;
-          }
-          queue.push(chunk);
-          queued += chunk.length;
-          if (queued >= QUEUED_BYTES) c.pause();
-          wake?.();
-        },
-        onResponseEnd() {
-          ended = true;
-          over();
-        },
-        onResponseError(_, error) {
-          failed = { error };
-          over();
-          reject(error);
-        },
-      },
-    );
-  });
+    set.add(exchange);
+  }
+
+  /** Listens to no signal any more. */
+  close(): void {
+    for (const remove of this.#listeners.splice(0)) remove();
+  }
+
+  delete(exchange: Exchange, signal: AbortSignal): void {
+    this.#bySignal.get(signal)?.delete(exchange);
+  }
+
+  /** Ends what has taken too long. */
+  look(now: number): void {
+    for (const set of this.#bySignal.values())
+      for (const e of set) if (now > e.deadline) e.stop(new RequestTimeout("TOTAL_TIMEOUT"));
+  }
 }

@@ -1,7 +1,8 @@
 import { InterruptedError, TransferError } from "../errors.ts";
-import type { ByteStream, Place } from "./place.ts";
+import type { OpenRequest, Place } from "./place.ts";
 import type { Handover, Receivers } from "./receivers.ts";
 import { type Clock, withRetries } from "./retry.ts";
+import { type Progress, take } from "./take.ts";
 import type { Expected, Received } from "./worker-messages.ts";
 
 export interface FetchOptions {
@@ -16,9 +17,6 @@ export interface FetchOptions {
   readonly onBytes?: (bytes: number, size: number | undefined) => void;
   readonly onRetry?: (told: { error: TransferError; waitMs: number; place: Place }) => void;
 }
-
-/** Bytes are handed to the worker in portions of this size; what is smaller goes in one. */
-const PORTION = 1024 * 1024;
 
 /** An attempt that broke after this much had come does not count against the retries: the transfer is slow, not dead. */
 const PROGRESS = 1024 * 1024;
@@ -39,6 +37,7 @@ export async function fetchPackage(
   unlessVersion: string | undefined,
   options: FetchOptions,
 ): Promise<Fetched> {
+  await options.receivers.ready;
   let first: unknown;
   for (const [i, place] of places.entries()) {
     try {
@@ -80,18 +79,15 @@ async function fromPlace(
   }
 
   async function resuming(handover: Handover): Promise<Fetched> {
-    const progress = { got: 0, version: undefined as string | undefined };
+    const progress: Progress = { got: 0, version: undefined };
     let before = 0;
     const once = async (): Promise<Fetched> => {
       before = progress.got;
       const resume = progress.version !== undefined && progress.got > 0 ? { ifVersion: progress.version } : {};
       const unless = unlessVersion !== undefined && progress.got === 0 ? { unlessVersion } : {};
-      const stream = await place.open({ start: progress.got, ...resume, ...unless }, options.signal);
-      if (stream === "unchanged") {
-        handover.drop();
-        return "unchanged";
-      }
-      return { received: await take(stream, handover, progress), version: stream.version };
+      const fetched = await attempt(handover, { start: progress.got, ...resume, ...unless }, progress);
+      if (fetched === "unchanged") handover.drop();
+      return fetched;
     };
     return withRetries(
       once,
@@ -106,85 +102,13 @@ async function fromPlace(
     );
   }
 
-  async function take(
-    stream: ByteStream,
-    handover: Handover,
-    progress: { got: number; version: string | undefined },
-  ): Promise<Received> {
-    if (stream.start !== progress.got) {
-      // The server begins again, or the file changed between two tries.
-      await handover.restart();
-      options.onBytes?.(-progress.got, stream.size);
-      progress.got = 0;
-    }
-    progress.version = stream.version;
-    const wrongSize = (bytes: string) =>
-      new TransferError(
-        "SIZE_MISMATCH",
-        {
-          what: `${expected.fileName}: size differs from the one its source promises`,
-          why: `expected ${expected.size} bytes, ${place.origin} has ${bytes}`,
-          next: "nothing was added; tell the channel's owner if it stays",
-        },
-        { mayPass: false },
-      );
-    if (expected.size !== undefined && stream.size !== undefined && stream.size !== expected.size) {
-      stream.cancel();
-      throw wrongSize(String(stream.size));
-    }
-    const size = stream.size ?? expected.size;
-    const { portions } = options.receivers;
-    let portion = portions.take(portionFor(size, progress.got));
-    let room = portionFor(size, progress.got);
-    let fill = 0;
-    const flush = async () => {
-      if (fill === 0) return;
-      // What is handed over is gone, so the count must be right before anything can fail.
-      progress.got += fill;
-      const full = portion.subarray(0, fill);
-      room = portionFor(size, progress.got);
-      portion = portions.take(room);
-      fill = 0;
-      await handover.chunk(full);
-    };
-    try {
-      for await (const chunk of stream.chunks) {
-        options.onBytes?.(chunk.length, size);
-        for (let at = 0; at < chunk.length; ) {
-          if (fill === room) await flush();
-          const n = Math.min(room - fill, chunk.length - at);
-          portion.set(chunk.subarray(at, at + n), fill);
-          fill += n;
-          at += n;
-        }
-        if (expected.size !== undefined && progress.got + fill > expected.size)
-          throw wrongSize(`more than ${progress.got + fill}`);
-      }
-    } catch (e) {
-      await flush();
-      throw e;
-    }
-    const total = progress.got + fill;
-    if (stream.size !== undefined && total !== stream.size) {
-      await flush();
-      throw new TransferError(
-        "CUT",
-        {
-          what: place.origin,
-          why: `the connection ended after ${total} of ${stream.size} bytes`,
-          next: "run again; what arrived whole is kept",
-        },
-        { mayPass: true },
-      );
-    }
-    if (progress.got === 0) return handover.whole(portion.subarray(0, fill));
-    await flush();
-    return handover.finish();
+  /** One request: by the worker itself where it can open the place, else by us, who hand the bytes over. */
+  async function attempt(handover: Handover, request: OpenRequest, progress: Progress): Promise<Fetched> {
+    const onBytes = options.onBytes ?? (() => undefined);
+    if (place.address) return handover.fetch(place.address, request, progress, onBytes);
+    const stream = await place.open(request, options.signal);
+    if (stream === "unchanged") return "unchanged";
+    const received = await take(stream, handover, expected, progress, options.receivers.portions, onBytes);
+    return { received, version: stream.version };
   }
-}
-
-/** Room for the next portion: what is left of a small file, or a full portion. One byte more would cost a second one. */
-function portionFor(size: number | undefined, got: number): number {
-  if (size === undefined) return got === 0 ? 64 * 1024 : PORTION;
-  return Math.max(1, Math.min(PORTION, size - got));
 }

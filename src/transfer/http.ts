@@ -1,20 +1,23 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
-import type { Credentials } from "../auth/credentials.ts";
+import { credentialsOf, type TokenSettings } from "../auth/credentials.ts";
 import { InterruptedError, TransferError } from "../errors.ts";
 import { VERSION } from "../version.ts";
-import { exchange, type Response } from "./exchange.ts";
 import type { ByteStream, OpenRequest } from "./place.ts";
+import { makePortions, type Portions } from "./portions.ts";
+import type { ProxySettings } from "./proxied.ts";
 import { redactText, redactUrl } from "./redact.ts";
+import type { Requests, Response } from "./response.ts";
 import { parseRetryAfter } from "./retry.ts";
+import { openWire } from "./wire.ts";
 
-export interface HttpOptions {
+/** What requests are made with. Plain data: worker threads open clients of their own with it. */
+export interface HttpSettings {
   /** Sockets per host; as many transfers as may run at once. */
   readonly connections: number;
   /** Milliseconds that one request may take in all, body included. */
   readonly totalTimeoutMs: number;
-  readonly credentials: Credentials;
-  /** Where HTTP_PROXY, HTTPS_PROXY and NO_PROXY are read from. */
-  readonly env?: NodeJS.ProcessEnv;
+  readonly tokens: TokenSettings;
+  /** Set when the environment names a proxy. */
+  readonly proxies: ProxySettings | undefined;
 }
 
 /** GET over pooled connections: redirects by hand, credentials by host, three timeouts. Retries are the caller's. */
@@ -32,26 +35,32 @@ const IDLE_TIMEOUT_MS = 60_000;
 const MAX_REDIRECTS = 10;
 const USER_AGENT = `meso-forge-mirror/${VERSION}`;
 
-export function openHttp(options: HttpOptions): HttpClient {
-  const env = options.env ?? process.env;
-  const total = options.totalTimeoutMs;
-  const agentOptions: Agent.Options = {
-    connections: options.connections,
-    connect: { timeout: Math.min(CONNECT_TIMEOUT_MS, total) },
-    headersTimeout: Math.min(IDLE_TIMEOUT_MS, total),
-    bodyTimeout: Math.min(IDLE_TIMEOUT_MS, total),
-    pipelining: 1,
-    maxRedirections: 0,
-  } as Agent.Options;
-  const proxied = env["http_proxy"] || env["HTTP_PROXY"] || env["https_proxy"] || env["HTTPS_PROXY"];
-  const dispatcher: Dispatcher = proxied
-    ? new EnvHttpProxyAgent({
-        ...agentOptions,
-        httpProxy: env["http_proxy"] ?? env["HTTP_PROXY"],
-        httpsProxy: env["https_proxy"] ?? env["HTTPS_PROXY"],
-        noProxy: env["no_proxy"] ?? env["NO_PROXY"] ?? "",
-      } as EnvHttpProxyAgent.Options)
-    : new Agent(agentOptions);
+/** The proxies that an environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), if any. */
+export function proxiesOf(env: NodeJS.ProcessEnv): ProxySettings | undefined {
+  const httpProxy = env["http_proxy"] || env["HTTP_PROXY"];
+  const httpsProxy = env["https_proxy"] || env["HTTPS_PROXY"];
+  const noProxy = env["no_proxy"] ?? env["NO_PROXY"];
+  if (!httpProxy && !httpsProxy) return undefined;
+  return {
+    ...(httpProxy ? { httpProxy } : {}),
+    ...(httpsProxy ? { httpsProxy } : {}),
+    ...(noProxy === undefined ? {} : { noProxy }),
+  };
+}
+
+/** @param portions where the buffers of bodies are taken from. */
+export function openHttp(settings: HttpSettings, portions: Portions = makePortions()): HttpClient {
+  const total = settings.totalTimeoutMs;
+  const limits = {
+    connections: settings.connections,
+    connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, total),
+    idleTimeoutMs: Math.min(IDLE_TIMEOUT_MS, total),
+  };
+  const credentials = credentialsOf(settings.tokens);
+  const { proxies } = settings;
+  let opened: Promise<Requests> | undefined;
+  const open = async (): Promise<Requests> =>
+    proxies ? (await import("./proxied.ts")).openProxied(limits, proxies) : openWire(limits, portions);
 
   const get: HttpClient["get"] = async (address, request, signal) => {
     let url = new URL(address);
@@ -60,51 +69,50 @@ export function openHttp(options: HttpOptions): HttpClient {
     url.username = "";
     url.password = "";
     url.hash = "";
-    const timer = new AbortController();
-    const onAbort = () => timer.abort(new InterruptedError());
     if (signal.aborted) throw new InterruptedError();
-    signal.addEventListener("abort", onAbort, { once: true });
-    const clock = setTimeout(() => {
-      timer.abort(timedOut(url, `nothing more was waited for after ${total / 1000} s`));
-    }, total);
-    const finish = () => {
-      clearTimeout(clock);
-      signal.removeEventListener("abort", onAbort);
-    };
+    opened ??= open();
+    const requests = await opened;
+    const began = performance.now();
     try {
       for (let hops = 0; ; hops++) {
         const headers: Record<string, string> = {
           "user-agent": USER_AGENT,
           accept: "*/*",
           "accept-encoding": "identity",
-          ...options.credentials.headersFor(url),
+          ...credentials.headersFor(url),
         };
         if (own && url.origin === first) headers["authorization"] = own;
         conditions(headers, request);
-        const response = await exchange(dispatcher, url, headers, timer.signal, {
-          translate: (e) => translate(e, url, timer.signal),
-          finish,
-        });
+        const withinMs = hops === 0 ? total : Math.max(1, total - (performance.now() - began));
+        const response = await requests.get(url, headers, { signal, withinMs });
         const { status } = response;
         if (status === 301 || status === 302 || status === 303 || status === 307 || status === 308) {
           response.discard();
-          url = redirected(url, headerOf(response, "location"), hops);
+          url = redirected(url, response.headers.get("location"), hops);
           continue;
         }
-        return await answer(url, status, response, request, finish);
+        return await answer(url, status, response, request, (e) => translate(e, url, total, signal));
       }
     } catch (e) {
-      finish();
-      throw translate(e, url, timer.signal);
+      throw translate(e, url, total, signal);
     }
   };
 
   return {
     get,
     close: async () => {
-      await dispatcher.destroy();
+      await (await opened)?.close();
     },
   };
+}
+
+/** The body, its errors turned into ours. */
+async function* told(chunks: AsyncIterable<Uint8Array>, tell: (e: unknown) => unknown): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (e) {
+    throw tell(e);
+  }
 }
 
 async function answer(
@@ -112,19 +120,18 @@ async function answer(
   status: number,
   response: Response,
   request: OpenRequest,
-  finish: () => void,
+  tell: (e: unknown) => unknown,
 ): Promise<ByteStream | "unchanged"> {
   if (status === 304 && request.unlessVersion !== undefined) {
     response.discard();
-    finish();
     return "unchanged";
   }
   if (status !== 200 && status !== 206) throw await refusal(url, status, response);
-  const length = numberOf(headerOf(response, "content-length"));
+  const length = numberOf(response.headers.get("content-length"));
   let start = 0;
   let size = length;
   if (status === 206) {
-    const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(headerOf(response, "content-range") ?? "");
+    const range = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
     start = Number(range?.[1]);
     size = range?.[3] === "*" ? undefined : Number(range?.[3]);
     if (!range || start !== (request.start ?? 0)) {
@@ -133,7 +140,7 @@ async function answer(
         "SERVER_ERROR",
         {
           what: redactUrl(url),
-          why: `the server answered with another part of the file than was asked for (${headerOf(response, "content-range") ?? "no Content-Range"})`,
+          why: `the server answered with another part of the file than was asked for (${response.headers.get("content-range") ?? "no Content-Range"})`,
           next: "run again, or use another mirror",
         },
         { mayPass: true },
@@ -141,16 +148,19 @@ async function answer(
     }
   }
   const version = versionOf(response, size);
-  const cancel = () => {
-    response.discard();
-    finish();
-  };
   if (request.unlessVersion !== undefined && status === 200 && version === request.unlessVersion) {
     // A server that knows no conditional requests, but tells by its headers that nothing changed.
-    cancel();
+    response.discard();
     return "unchanged";
   }
-  return { start, size, version, chunks: response.chunks, cancel };
+  return {
+    start,
+    size,
+    version,
+    chunks: told(response.chunks, tell),
+    owned: response.owned,
+    cancel: () => response.discard(),
+  };
 }
 
 function conditions(headers: Record<string, string>, request: OpenRequest): void {
@@ -167,8 +177,8 @@ function conditions(headers: Record<string, string>, request: OpenRequest): void
 
 function versionOf(response: Response, size: number | undefined): string | undefined {
   return (
-    headerOf(response, "etag") ??
-    headerOf(response, "last-modified") ??
+    response.headers.get("etag") ??
+    response.headers.get("last-modified") ??
     (size === undefined ? undefined : `size:${size}`)
   );
 }
@@ -210,7 +220,7 @@ async function refusal(url: URL, status: number, response: Response): Promise<Tr
   } catch {
     // The status says enough.
   }
-  const text = /html/i.test(headerOf(response, "content-type") ?? "") ? "" : redactText(words);
+  const text = /html/i.test(response.headers.get("content-type") ?? "") ? "" : redactText(words);
   const why = `the server answered ${status}${text ? `: ${text}` : ""}`;
   const what = redactUrl(url);
   if (status === 401 || status === 403 || status === 407) {
@@ -236,20 +246,20 @@ async function refusal(url: URL, status: number, response: Response): Promise<Tr
   return new TransferError(
     "SERVER_ERROR",
     { what, why, next },
-    { mayPass, retryAfterMs: parseRetryAfter(headerOf(response, "retry-after"), Date.now()) },
+    { mayPass, retryAfterMs: parseRetryAfter(response.headers.get("retry-after"), Date.now()) },
   );
 }
 
-function translate(e: unknown, url: URL, signal: AbortSignal): unknown {
+function translate(e: unknown, url: URL, totalMs: number, signal: AbortSignal): unknown {
   if (e instanceof TransferError || e instanceof InterruptedError) return e;
-  if (signal.aborted && (signal.reason instanceof TransferError || signal.reason instanceof InterruptedError))
-    return signal.reason;
+  if (signal.aborted) return new InterruptedError(e);
   const error = e as NodeJS.ErrnoException;
-  const code = error.code ?? (error.cause as NodeJS.ErrnoException | undefined)?.code ?? "";
+  const code = (error.code ?? (error.cause as NodeJS.ErrnoException | undefined)?.code ?? "").replace(/^UND_ERR_/, "");
   const what = redactUrl(url);
-  if (code === "UND_ERR_CONNECT_TIMEOUT") return timedOut(url, "no connection was made in time");
-  if (code === "UND_ERR_HEADERS_TIMEOUT") return timedOut(url, "no answer came in time");
-  if (code === "UND_ERR_BODY_TIMEOUT") return timedOut(url, "the server stopped sending");
+  if (code === "TOTAL_TIMEOUT") return timedOut(url, `nothing more was waited for after ${totalMs / 1000} s`);
+  if (code === "CONNECT_TIMEOUT") return timedOut(url, "no connection was made in time");
+  if (code === "HEADERS_TIMEOUT") return timedOut(url, "no answer came in time");
+  if (code === "BODY_TIMEOUT") return timedOut(url, "the server stopped sending");
   const why = redactText(error.message || code || String(e));
   if (code === "ENOTFOUND")
     return new TransferError(
@@ -300,11 +310,6 @@ function userinfoOf(url: URL): string | undefined {
   if (!url.username && !url.password) return undefined;
   const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
   return `Basic ${Buffer.from(pair).toString("base64")}`;
-}
-
-function headerOf(response: Response, name: string): string | undefined {
-  const value = response.headers[name];
-  return Array.isArray(value) ? value[0] : value;
 }
 
 function numberOf(text: string | undefined): number | undefined {

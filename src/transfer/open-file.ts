@@ -1,10 +1,13 @@
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { TransferError } from "../errors.ts";
 import type { Open } from "./place.ts";
+import { makePortions, type Portions, portionFor } from "./portions.ts";
 
-/** Opens a file of this machine as a package's place. */
-export function openFile(path: string): Open {
+/**
+ * Opens a file of this machine as a package's place.
+ * @param portions where the buffers of its bytes are taken from.
+ */
+export function openFile(path: string, portions: Portions = makePortions()): Open {
   return async (request, signal) => {
     const s = await stat(path).catch((e: Error) => {
       throw broken(path, e);
@@ -13,21 +16,28 @@ export function openFile(path: string): Open {
     if (request.unlessVersion === version) return "unchanged";
     const start = request.ifVersion !== undefined && request.ifVersion !== version ? 0 : (request.start ?? 0);
     if (start >= s.size) return { start, size: s.size, version, chunks: nothing(), cancel: () => undefined };
-    const stream = createReadStream(path, {
-      start,
-      ...(request.end !== undefined ? { end: request.end - 1 } : {}),
-      highWaterMark: 512 * 1024,
-      signal,
-    });
-    stream.on("error", () => undefined);
+    const end = Math.min(request.end ?? s.size, s.size);
     const chunks = async function* (): AsyncGenerator<Uint8Array> {
       try {
-        for await (const chunk of stream) yield chunk as Uint8Array;
+        const file = await open(path, "r");
+        try {
+          for (let at = start; at < end; ) {
+            signal.throwIfAborted();
+            const room = portionFor(end, at);
+            const portion = portions.take(room);
+            const { bytesRead } = await file.read(portion, 0, room, at);
+            if (bytesRead === 0) return;
+            at += bytesRead;
+            yield portion.subarray(0, bytesRead);
+          }
+        } finally {
+          await file.close();
+        }
       } catch (e) {
         throw broken(path, e as Error);
       }
     };
-    return { start, size: s.size, version, chunks: chunks(), cancel: () => stream.destroy() };
+    return { start, size: s.size, version, chunks: chunks(), owned: true, cancel: () => undefined };
   };
 }
 

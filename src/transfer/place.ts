@@ -19,6 +19,8 @@ export interface ByteStream {
   /** Names this state of the file: an ETag, a date, or size and time. */
   readonly version: string | undefined;
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** Each chunk is a portion of its own, and the taker's (see `Response.owned`). Default: they are only to be looked at. */
+  readonly owned?: boolean;
   /** Ends the stream unread. Needed only when `chunks` is not iterated. */
   cancel(): void;
 }
@@ -26,9 +28,14 @@ export interface ByteStream {
 /** Opens a file; throws TransferError. */
 export type Open = (request: OpenRequest, signal: AbortSignal) => Promise<ByteStream | "unchanged">;
 
+/** A place in words that cross threads: a URL, which may carry secrets, or a file's path on this machine. */
+export type Address = { readonly url: string } | { readonly path: string };
+
 /** One place where a package's bytes are. */
 export interface Place {
   /** For people: URL or path, secrets removed. */
   readonly origin: string;
+  /** Set where the run's HTTP client or the file system can open it: a worker thread then fetches it by itself. */
+  readonly address?: Address;
   readonly open: Open;
 }

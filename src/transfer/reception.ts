@@ -3,6 +3,7 @@ import { closeSync, linkSync, mkdirSync, openSync, rmSync, unlinkSync, writeSync
 import { join } from "node:path";
 import { parseFileName } from "../conda/file-name.ts";
 import { recordFacts } from "../conda/record-facts.ts";
+import { normaliseRunExports } from "../conda/run-exports.ts";
 import { PackageError, TransferError } from "../errors.ts";
 import { readPackage } from "../package/read.ts";
 import { type ReadAt, readAtBuffer, readAtFile } from "../package/read-at.ts";
@@ -56,13 +57,14 @@ export class Reception {
 
   async finish(): Promise<Received> {
     this.#fd ??= openSync(this.#stagedPath, "wx+");
+    let received: Received;
     try {
       const facts = {
         md5: (this.#md5 ?? createHash("md5")).digest("hex"),
         sha256: (this.#sha256 ?? createHash("sha256")).digest("hex"),
         size: this.#size,
       };
-      return await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts);
+      received = await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts);
     } catch (e) {
       this.drop();
       throw e;
@@ -70,6 +72,7 @@ export class Reception {
       if (this.#fd !== undefined) closeSync(this.#fd);
       this.#fd = undefined;
     }
+    return { ...received, placed: this.#place(received.subdir) };
   }
 
   /** A small package in one piece: nothing is written before it has passed every check. */
@@ -124,7 +127,7 @@ export class Reception {
       throw differs("HASH_MISMATCH", "md5", expected.md5, facts.md5);
 
     const name = parseFileName(expected.fileName);
-    const info = await readPackage(expected.fileName, file, ["info/index.json"]);
+    const info = await readPackage(expected.fileName, file, ["info/index.json", "info/run_exports.json"]);
     const made = makeRecord(
       expected.fileName,
       info.members.get("info/index.json") as Uint8Array,
@@ -132,7 +135,8 @@ export class Reception {
       facts,
       expected.subdir,
     );
-    const warnings = [...info.warnings, ...made.warnings];
+    const { runExports, problems } = normaliseRunExports(info.members.get("info/run_exports.json"));
+    const warnings = [...info.warnings, ...made.warnings, ...problems];
     const record =
       expected.record && agrees(expected.record, expected.fileName, made.subdir, warnings)
         ? expected.record
@@ -142,6 +146,8 @@ export class Reception {
       ...facts,
       subdir: made.subdir,
       record,
+      v3: made.v3,
+      runExports,
       stagedPath: this.#stagedPath,
       placed: false,
       warnings,

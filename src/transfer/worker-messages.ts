@@ -1,4 +1,13 @@
 import type { SentError } from "../errors.ts";
+import type { HttpSettings } from "./http.ts";
+import type { Address, OpenRequest } from "./place.ts";
+
+/** What a worker thread starts with. */
+export interface WorkerData {
+  readonly http: HttpSettings;
+  /** Where compiled code is kept, when this process keeps any. */
+  readonly compileCache: string | undefined;
+}
 
 /** What a package must turn out to be. */
 export interface Expected {
@@ -11,7 +20,7 @@ export interface Expected {
   /** Where the source says it belongs. */
   readonly subdir?: string;
   /**
-   * A channel's folder on this machine in which nothing has this file name yet: a small package is then moved to its
+   * A channel's folder on this machine in which nothing has this file name yet: the package is then moved to its
    * place by the worker that wrote it, which spares two trips through the thread pool a package.
    */
   readonly placeIn?: string;
@@ -27,14 +36,31 @@ export interface Received {
   readonly size: number;
   readonly subdir: string;
   readonly record: Uint8Array;
+  /** Whether only the v3 maps of an index may hold it (CEP 48). */
+  readonly v3: boolean;
+  /** What it exports, as compact JSON; `{}` for nothing. */
+  readonly runExports: Uint8Array;
   readonly stagedPath: string;
   /** It is in its place already, as `Expected.placeIn` allowed. */
   readonly placed: boolean;
   readonly warnings: readonly string[];
 }
 
-/** To a worker. `id` names one reception. Buffers are handed over, not copied. */
+/** To a worker. `id` names one reception; what is sent for one is done in order. Buffers are handed over, not copied. */
 export type ToWorker =
+  /** Ends every fetch under way; packages that have come whole are finished. */
+  { readonly do: "stop" } | ForReception;
+
+export type ForReception =
+  /** Opens the place, takes from it what is still missing, and finishes. After a failure it can be asked again. */
+  | {
+      readonly id: number;
+      readonly do: "fetch";
+      readonly expected: Expected;
+      readonly stagedPath: string;
+      readonly address: Address;
+      readonly request: OpenRequest;
+    }
   | { readonly id: number; readonly do: "begin"; readonly expected: Expected; readonly stagedPath: string }
   | { readonly id: number; readonly do: "chunk"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly id: number; readonly do: "restart" }
@@ -48,7 +74,33 @@ export type ToWorker =
     }
   | { readonly id: number; readonly do: "drop" };
 
-/** From a worker: one answer for each "chunk", "finish" and "whole". `used` is the buffer that came, handed back. */
+/** From a worker: one answer for each "fetch", "chunk", "finish" and "whole", and news of fetches. */
 export type FromWorker =
-  | { readonly id: number; readonly ok: true; readonly received?: Received; readonly used?: ArrayBuffer }
-  | { readonly id: number; readonly ok: false; readonly error: SentError; readonly used?: ArrayBuffer };
+  | {
+      readonly id: number;
+      readonly ok: true;
+      readonly received?: Received;
+      /** Of a fetch. */
+      readonly fetched?: FetchNews;
+      /** The buffer that came, handed back. */
+      readonly used?: ArrayBuffer;
+    }
+  | {
+      readonly id: number;
+      readonly ok: false;
+      readonly error: SentError;
+      readonly fetched?: FetchNews;
+      readonly used?: ArrayBuffer;
+    }
+  | { readonly id: number; readonly ok: undefined; readonly fetched: FetchNews };
+
+/** Where a fetch is. */
+export interface FetchNews {
+  /** Bytes since the last news, negative when some are fetched again. */
+  readonly bytes: number;
+  readonly size: number | undefined;
+  /** Bytes that the worker has. */
+  readonly got: number;
+  readonly version: string | undefined;
+  readonly unchanged?: true;
+}

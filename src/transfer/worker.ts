@@ -1,50 +1,170 @@
-import { parentPort } from "node:worker_threads";
+import { enableCompileCache } from "node:module";
+import { parentPort, workerData } from "node:worker_threads";
 import { sendError } from "../errors.ts";
+import { openHttp } from "./http.ts";
+import { openFile } from "./open-file.ts";
+import { Outbox } from "./outbox.ts";
+import { makePortions } from "./portions.ts";
 import { Reception } from "./reception.ts";
-import type { FromWorker, Received, ToWorker } from "./worker-messages.ts";
+import { type Progress, type Sink, take } from "./take.ts";
+import type {
+  Expected,
+  FetchNews,
+  ForReception,
+  FromWorker,
+  Received,
+  ToWorker,
+  WorkerData,
+} from "./worker-messages.ts";
 
-// The message switch of the thread that hashes, reads and writes packages. Messages are handled one at a time.
+// The thread that fetches, hashes, reads and writes packages: a message switch.
 const port = parentPort;
 if (!port) throw new Error("this file is a worker thread's");
-const receptions = new Map<number, Reception>();
+const data = workerData as WorkerData;
+if (data.compileCache !== undefined) enableCompileCache(data.compileCache);
 
-async function handle(message: ToWorker): Promise<void> {
-  const { id } = message;
-  const used = "bytes" in message ? { used: message.bytes.buffer } : {};
-  const post = (sent: FromWorker) => port?.postMessage(sent, "used" in used ? [used.used] : []);
-  const answer = (received?: Received) => post({ id, ok: true, ...(received ? { received } : {}), ...used });
-  try {
-    switch (message.do) {
-      case "begin":
-        receptions.set(id, new Reception(message.expected, message.stagedPath));
-        return;
-      case "chunk":
-        receptions.get(id)?.chunk(message.bytes);
-        return answer();
-      case "restart":
-        receptions.get(id)?.restart();
-        return;
-      case "finish": {
-        const reception = receptions.get(id);
-        receptions.delete(id);
-        return answer(await reception?.finish());
-      }
-      case "whole":
-        receptions.delete(id);
-        return answer(await new Reception(message.expected, message.stagedPath).whole(message.bytes));
-      case "drop":
-        receptions.get(id)?.drop();
-        receptions.delete(id);
-        return;
-    }
-  } catch (e) {
-    receptions.get(id)?.drop();
-    receptions.delete(id);
-    post({ id, ok: false, error: sendError(e, "a package on its way in"), ...used });
+const outbox = new Outbox<FromWorker>(port);
+const portions = makePortions();
+const http = openHttp(data.http, portions);
+const stopping = new AbortController();
+const jobs = new Map<number, Job>();
+
+/** News of a fetch that goes on are sent this often. */
+const NEWS_MS = 100;
+
+/** One package of the main thread's. */
+class Job {
+  readonly id: number;
+  reception: Reception | undefined;
+  readonly progress: Progress = { got: 0, version: undefined };
+  /** Bytes that the main thread has not been told of. */
+  untold = 0;
+  size: number | undefined;
+  /** What was asked for is done in order. */
+  queue: Promise<void> = Promise.resolve();
+
+  constructor(id: number) {
+    this.id = id;
+  }
+
+  begin(expected: Expected, stagedPath: string): Reception {
+    this.reception ??= new Reception(expected, stagedPath);
+    return this.reception;
+  }
+
+  news(): FetchNews {
+    const news = { bytes: this.untold, size: this.size, ...this.progress };
+    this.untold = 0;
+    return news;
+  }
+
+  end(): void {
+    this.reception?.drop();
+    jobs.delete(this.id);
   }
 }
 
-let queue: Promise<void> = Promise.resolve();
-port.on("message", (message: ToWorker) => {
-  queue = queue.then(() => handle(message));
+/** Reading a package may take memory, so one is read at a time. */
+let reading: Promise<unknown> = Promise.resolve();
+function oneByOne<T>(work: () => Promise<T>): Promise<T> {
+  const result = reading.then(work);
+  reading = result.catch(() => undefined);
+  return result;
+}
+
+function sinkOf(reception: Reception): Sink {
+  return {
+    chunk(bytes) {
+      reception.chunk(bytes);
+      portions.give(bytes.buffer);
+    },
+    restart: () => reception.restart(),
+    finish: () => oneByOne(() => reception.finish()),
+    async whole(bytes) {
+      const received = await oneByOne(() => reception.whole(bytes));
+      portions.give(bytes.buffer);
+      return received;
+    },
+  };
+}
+
+async function fetch(job: Job, { expected, stagedPath, address, request }: ForReception & { do: "fetch" }) {
+  const open = "url" in address ? http.get(address.url, request, stopping.signal) : undefined;
+  const stream = await (open ?? openFile((address as { path: string }).path, portions)(request, stopping.signal));
+  if (stream === "unchanged") return "unchanged";
+  const sink = sinkOf(job.begin(expected, stagedPath));
+  return take(stream, sink, expected, job.progress, portions, (bytes, size) => {
+    job.untold += bytes;
+    job.size = size;
+  });
+}
+
+async function handle(job: Job, message: ForReception): Promise<void> {
+  const { id } = job;
+  const used: { used?: ArrayBuffer } = "bytes" in message ? { used: message.bytes.buffer } : {};
+  const post = (sent: FromWorker) => outbox.post(sent, used.used);
+  const answer = (received?: Received) => post({ id, ok: true, ...(received ? { received } : {}), ...used });
+  try {
+    switch (message.do) {
+      case "fetch": {
+        const received = await fetch(job, message);
+        if (received === "unchanged") return post({ id, ok: true, fetched: { ...job.news(), unchanged: true } });
+        jobs.delete(id);
+        return post({ id, ok: true, received, fetched: job.news() });
+      }
+      case "begin":
+        job.begin(message.expected, message.stagedPath);
+        return;
+      case "chunk":
+        job.reception?.chunk(message.bytes);
+        return answer();
+      case "restart":
+        job.reception?.restart();
+        return;
+      case "finish": {
+        const received = await oneByOne(async () => job.reception?.finish());
+        jobs.delete(id);
+        return answer(received);
+      }
+      case "whole": {
+        const received = await oneByOne(() => job.begin(message.expected, message.stagedPath).whole(message.bytes));
+        jobs.delete(id);
+        return answer(received);
+      }
+      case "drop":
+        return job.end();
+    }
+  } catch (e) {
+    // A fetch may be asked for again, and goes on with what came. Whatever else fails is over.
+    const fetched = message.do === "fetch" ? { fetched: job.news() } : {};
+    if (message.do !== "fetch") job.end();
+    post({ id, ok: false, error: sendError(e, "a package on its way in"), ...fetched, ...used });
+  }
+}
+
+function receive(message: ToWorker): void {
+  if (message.do === "stop") {
+    stopping.abort();
+    return;
+  }
+  let job = jobs.get(message.id);
+  if (!job) {
+    if (message.do === "drop") return;
+    job = new Job(message.id);
+    jobs.set(message.id, job);
+  }
+  const mine = job;
+  job.queue = job.queue.then(() => handle(mine, message));
+}
+
+port.on("message", (messages: readonly ToWorker[]) => {
+  for (const message of messages) receive(message);
 });
+
+setInterval(() => {
+  for (const job of jobs.values())
+    if (job.untold !== 0) outbox.post({ id: job.id, ok: undefined, fetched: job.news() });
+}, NEWS_MS).unref();
+
+// The first message, whatever it says, tells that this thread is up.
+port.postMessage([]);
