@@ -195,6 +195,7 @@ test("index files that would tell of a state that is gone are removed, with a wa
     "repodata.json",
     "repodata.json.zst",
     "repodata_shards.msgpack.zst",
+    "run_exports.json",
     "shards",
   ]);
   for (const name of ["current_repodata.json", "repodata_shards.msgpack.zst"])
