@@ -135,18 +135,20 @@ export async function publishSubdir(
     await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal);
     replaced.add(a);
   }
-  const runExports = await publishRunExports(job, options.files.runExports);
-  const unreferenced = options.files.shards ? await publishShards(job, runExports) : {};
   const size = changed ? mergedSize(index, change) : index.bytes.length;
   const content = (): Iterable<Uint8Array> => (changed ? mergedPieces(index, change) : [index.bytes]);
+  // The first index of a subdir begins with it: a run that dies then leaves nothing behind that can't be gone on from.
+  if (jsonVersion === undefined) await write(job, "repodata.json", content(), "absent");
+  const runExports = await publishRunExports(job, options.files.runExports);
+  const unreferenced = options.files.shards ? await publishShards(job, runExports) : {};
   if (options.files.zst) {
     const level = options.files.zstdLevel ?? levelFor(size);
     await derived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
   }
-  if (changed) {
-    const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
-    await write(job, "repodata.json", content(), expect);
-  } else job.versions["repodata.json"] = jsonVersion as string;
+  if (jsonVersion !== undefined) {
+    if (changed) await write(job, "repodata.json", content(), { version: jsonVersion });
+    else job.versions["repodata.json"] = jsonVersion;
+  }
   if (options.files.currentRepodata) await publishCurrent(job);
   const records = countMerged(index, change);
   const version = job.versions["repodata.json"] as string;
