@@ -1,12 +1,13 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { buildConda } from "../test/packages/builder.ts";
+import { buildConda, buildTarBz2 } from "../test/packages/builder.ts";
 
 /**
- * A folder of `.conda` packages with sizes spread as a channel's are: many small ones, few large, 123 KB on average.
+ * A folder of packages with sizes spread as a channel's are: many small ones, few large, 123 KB on average.
  * Made once and kept; same arguments, same bytes.
+ * @param bz2 one in so many is a `.tar.bz2`; 0 for none.
  */
-export function corpus(folder: string, count: number): string[] {
+export function corpus(folder: string, count: number, bz2 = 0): string[] {
   const subdir = join(folder, "linux-64");
   const names: string[] = [];
   const done = join(folder, `complete-${count}`);
@@ -20,14 +21,15 @@ export function corpus(folder: string, count: number): string[] {
   for (let i = 0; i < count; i++) {
     const size = Math.round(12_000 + 30_000 * -Math.log(1 - random()) + (random() < 0.1 ? 790_000 * random() * 2 : 0));
     const name = `bench-${i % 100}-${i}`;
-    const fileName = `${name}-1.${i % 10}.0-h${i}_0.conda`;
+    const old = bz2 > 0 && i % bz2 === 0;
+    const fileName = `${name}-1.${i % 10}.0-h${i}_0.${old ? "tar.bz2" : "conda"}`;
     names.push(fileName);
     if (!make) continue;
     const content = Buffer.alloc(size);
     for (let at = 0; at < size; at++) content[at] = (Math.imul(at ^ i, 2654435761) >>> 13) ^ (at >>> 5);
     for (let at = 0; at + 4 <= size; at += 4)
       content.writeUInt32LE((Math.imul(at + i * 7919, 2246822519) ^ (random() * 2 ** 32)) >>> 0, at);
-    const built = buildConda({
+    const built = (old ? buildTarBz2 : buildConda)({
       name,
       version: `1.${i % 10}.0`,
       build: `h${i}_0`,

@@ -10,9 +10,12 @@ mkdirSync(cache, { recursive: true });
 
 export const cli = join(root, "dist/cli/main.js");
 
+/** Python with the peer's library in it, as `npm test` brings it. */
+export const python = join(root, ".cache/venv", process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
+
 export interface Timed {
   readonly seconds: number;
-  /** Peak resident memory in MB (10^6 bytes), where the command is ours. */
+  /** Peak resident memory in MB (10^6 bytes), where the command tells. */
   readonly peakMB: number | undefined;
   readonly code: number | null;
 }

@@ -4,7 +4,7 @@ import type { Run } from "./mirror.ts";
 import { conflict, type OnConflict, type Present, settle } from "./plan/plan.ts";
 import type { PackageRef } from "./source/source.ts";
 import { PreconditionFailed, type Store } from "./target/store.ts";
-import type { Addition } from "./target/subdir-index.ts";
+import type { Addition } from "./target/subdir-job.ts";
 import { fetchPackage } from "./transfer/fetch-package.ts";
 import type { Place } from "./transfer/place.ts";
 import type { Expected, Received } from "./transfer/worker-messages.ts";

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { publishChannelFiles } from "./channel-files.ts";
 import { formatOf, isSubdir } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { loadSettings } from "./config/load.ts";
@@ -8,14 +9,16 @@ import { indexFilesOf, type PartialSettings, type Settings } from "./config/sett
 import { TargetError, UsageError } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
 import { infoValue } from "./index/index-info.ts";
+import type { Patch } from "./index/patch.ts";
 import { eachRecord, findRecord } from "./index/repodata.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
+import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers } from "./survey/readers.ts";
 import { publish } from "./target/channel.ts";
 import { openTarget } from "./target/kinds.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
-import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-index.ts";
+import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
 
 export interface IndexOptions {
   /** The channel: a folder that holds `<subdir>/` folders with packages. */
@@ -54,9 +57,11 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
   try {
     const wishes = new Map<string, SubdirWish>();
     const read = new Map<string, ReadFile[]>();
+    const patches = options.patch === undefined ? new Map<string, Patch>() : await readPatches(options.patch, warn);
     for (const subdir of await subdirsOf(store, options.subdirs ?? [], warn)) {
       const { wish, files } = await survey(subdir, run);
-      wishes.set(subdir, wish);
+      const patch = patches.get(subdir);
+      wishes.set(subdir, patch ? { ...wish, patch } : wish);
       read.set(subdir, files);
     }
     const now = (options.now ?? Date.now)();
@@ -66,7 +71,10 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
       run.emit({ type: "published", ...p });
       run.cache.remember(p.subdir, read.get(p.subdir) ?? [], p.version);
     }
-    return report(run, published, [], began);
+    const { write_channeldata, write_html } = settings;
+    const job = { store, cache: run.cache, published, channeldata: write_channeldata, html: write_html };
+    const written = write_channeldata || write_html ? await store.exclusive(() => publishChannelFiles(job)) : [];
+    return report(run, published, written, began);
   } finally {
     run.cache.close();
     await Promise.all([run.readers.close(), store.close()]);
@@ -79,7 +87,7 @@ async function openRun(store: Store, settings: Settings, options: IndexOptions):
     settings,
     signal: options.signal ?? new AbortController().signal,
     emit: options.onEvent ?? (() => undefined),
-    readers: openReaders(options.threads ?? availableParallelism(), { recipes: settings.write_channeldata }),
+    readers: openReaders(options.threads ?? availableParallelism(), { facts: settings.write_channeldata }),
     cache: await openFileCache(await cachePath(store)),
     failed: [],
     counts: { read: 0, kept: 0, removed: 0 },
@@ -147,7 +155,10 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
     if (formatOf(fileName) && !fileName.startsWith(".")) listed.set(fileName, file.version);
   }
   const cached = cache.files(subdir);
-  const unchanged = (fileName: string, version: string) => cached.get(fileName)?.version === version;
+  const unchanged = (fileName: string, version: string) => {
+    const known = cached.get(fileName);
+    return known?.version === version && (known.hasFacts || !run.settings.write_channeldata);
+  };
   const indexed = await store.stat(`${subdir}/repodata.json`, signal);
   const same =
     indexed !== undefined &&

@@ -23,7 +23,9 @@ const c = buildConda({ name: "c", subdir: "linux-64" });
 const warnings: string[] = [];
 
 function channelOf(packages: Readonly<Record<string, readonly BuiltPackage[]>>): string {
-  const channel = temporary();
+  // Of one name, since pages tell it.
+  const channel = join(temporary(), "channel");
+  mkdirSync(channel);
   for (const [subdir, some] of Object.entries(packages)) {
     mkdirSync(join(channel, subdir));
     written(join(channel, subdir), some);
@@ -189,6 +191,25 @@ test("one bad package never stops the rest: each is named with its reason and le
   writeFileSync(join(channel, "noarch", a.fileName), "damaged");
   assert.equal((await index(channel)).exitCode, 1);
   assert.deepEqual([listed(channel, "noarch"), repodata(channel, "noarch").removed], [[], []]);
+});
+
+test("a package that needs repodata v3 stands in v3 and nowhere else, and is counted", async () => {
+  const v3 = buildConda({ name: "n", depends: ['a[when="__unix"]'] });
+  const channel = channelOf({ noarch: [a, v3] });
+  await index(channel);
+  const json = repodata(channel, "noarch") as unknown as {
+    info: Record<string, unknown>;
+    v3: Record<string, Record<string, unknown>>;
+  };
+  assert.deepEqual(listed(channel, "noarch"), [a.fileName]);
+  assert.deepEqual([Object.keys(json.v3["conda"] ?? {}), json.v3["tar.bz2"]], [["n-1.0-0"], {}]);
+  assert.deepEqual(json.info["repodata_revisions"], { v3: { n_packages: 1 } });
+  const inShard = shard(channel, "noarch", "n") as unknown as { v3: typeof json.v3 };
+  assert.deepEqual(Object.keys(inShard.v3["conda"] ?? {}), ["n-1.0-0"]);
+  assert.deepEqual((await index(channel)).written, []);
+  rmSync(join(channel, "noarch", v3.fileName));
+  await index(channel);
+  assert.deepEqual(repodata(channel, "noarch").info, { subdir: "noarch" });
 });
 
 test("packages in folders that are no subdir are told of, and so is a channel that isn't there", async () => {

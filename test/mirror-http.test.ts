@@ -9,7 +9,7 @@ import { zstdCompressSync } from "node:zlib";
 import { encode } from "@msgpack/msgpack";
 import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import type { Clock } from "../src/transfer/retry.ts";
-import { buildConda } from "./packages/builder.ts";
+import { buildConda, bzip2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { listed, repodata, temporary, visible } from "./support/folders.ts";
 
@@ -227,7 +227,7 @@ test("a fall-back is asked when the first place fails, whatever it answers; user
   assert.equal(second.requests[0]?.headers.authorization, undefined);
 });
 
-test("the channel's own index gives hash and record, hot-fixes included, from shards, zst or json", async () => {
+test("the channel's own index gives hash and record, hot-fixes included, from shards, zst, json or bz2", async () => {
   const record = JSON.stringify({
     name: "small",
     version: "1.0",
@@ -254,6 +254,7 @@ test("the channel's own index gives hash and record, hot-fixes included, from sh
   const kinds: Record<string, Record<string, Uint8Array>> = {
     json: { "c/noarch/repodata.json": index },
     zst: { "c/noarch/repodata.json.zst": zstdCompressSync(index) },
+    bz2: { "c/noarch/repodata.json.bz2": bzip2(index) },
     shards: {
       "c/noarch/repodata_shards.msgpack.zst": shards,
       [`c/noarch/shards/${hash.toString("hex")}.msgpack.zst`]: shard,

@@ -175,16 +175,30 @@ test("a source that does not exist ends in 3, with nothing made", async () => {
   assert.equal(existsSync(target), false);
 });
 
-test("stale index files that can't be kept up to date yet are removed, with a warning", async () => {
+test("index files that would tell of a state that is gone are removed, with a warning, or written anew", async () => {
   const [source, target] = [temporary(), temporary()];
   const [pathA] = written(source, [a]) as [string];
   mkdirSync(join(target, "noarch"));
-  for (const name of ["current_repodata.json", "repodata_shards.msgpack.zst", "repodata.json.bz2"])
+  writeFileSync(join(target, "noarch/repodata.json"), '{"packages":{}}');
+  for (const name of ["repodata.jlap", "repodata.json.bz2", "current_repodata.json", "repodata_shards.msgpack.zst"])
     writeFileSync(join(target, "noarch", name), "old");
   const warnings: string[] = [];
   await take(target, [pathA], { onEvent: (e) => e.type === "warning" && warnings.push(e.message) });
-  assert.equal(warnings.length, 3);
-  assert.deepEqual(readdirSync(join(target, "noarch")).sort(), [a.fileName, "repodata.json", "repodata.json.zst"]);
+  assert.deepEqual(warnings.map((w) => w.split(" ")[0]).sort(), [
+    "noarch/repodata.jlap",
+    "noarch/repodata.json.bz2",
+    "noarch/repodata_shards.msgpack.zst",
+  ]);
+  assert.deepEqual(readdirSync(join(target, "noarch")).sort(), [
+    a.fileName,
+    "current_repodata.json",
+    "repodata.json",
+    "repodata.json.zst",
+    "repodata_shards.msgpack.zst",
+    "shards",
+  ]);
+  for (const name of ["current_repodata.json", "repodata_shards.msgpack.zst"])
+    assert.notEqual(readFileSync(join(target, "noarch", name), "utf8"), "old");
 });
 
 test("an interrupted run has indexed what was finished, and leaves nothing half-done", async () => {

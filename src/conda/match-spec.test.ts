@@ -63,8 +63,9 @@ test("every form of spec that names the package matches it", () => {
     "openssl[extras=[a,b],when='python >3']",
     "openssl >=1 # a comment",
     where.url,
+    `${where.url}[sha256=${sha256}]`,
     "openssl <1[version='>=1']",
-    "other[name=openssl, version='*']".replace("other", "openssl"),
+    "openssl[name=other, version='*']",
   ])
     assert.ok(matches(spec), spec);
 });
@@ -90,6 +91,7 @@ test("every form of spec that means another package does not match it", () => {
     "conda-forge::zlib",
     where.url.replace("hd590300_0", "hd590300_1"),
     "zlib[name=openssl]",
+    `${where.url}[sha256=${"0".repeat(64)}]`,
   ])
     assert.ok(!matches(spec), spec);
 });

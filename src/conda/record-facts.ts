@@ -11,15 +11,27 @@ export interface RecordFacts {
 
 /** Looks inside one record. Values of a wrong form count as absent: foreign indexes hold nulls and empty strings. */
 export function recordFacts(record: Uint8Array): RecordFacts {
-  const r = JSON.parse(Buffer.from(record.buffer, record.byteOffset, record.length).toString("utf8")) as Record<
-    string,
-    unknown
-  >;
+  const text = Buffer.from(record.buffer, record.byteOffset, record.length).toString("utf8");
+  return factsOf(JSON.parse(text) as Record<string, unknown>);
+}
+
+/** The same of a record that is an object already; hashes may be raw bytes, as shards hold them. */
+export function factsOf(record: Readonly<Record<string, unknown>>): RecordFacts {
   const facts: { -readonly [K in keyof RecordFacts]: RecordFacts[K] } = {};
-  if (typeof r["sha256"] === "string" && /^[0-9a-f]{64}$/i.test(r["sha256"])) facts.sha256 = r["sha256"].toLowerCase();
-  if (typeof r["md5"] === "string" && /^[0-9a-f]{32}$/i.test(r["md5"])) facts.md5 = r["md5"].toLowerCase();
-  if (Number.isSafeInteger(r["size"]) && (r["size"] as number) >= 0) facts.size = r["size"] as number;
-  for (const key of ["subdir", "name", "version", "build"] as const)
-    if (typeof r[key] === "string") facts[key] = r[key];
+  const hex = (value: unknown, digits: number): string | undefined => {
+    const text = value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;
+    const fits = typeof text === "string" && text.length === digits && /^[0-9a-f]+$/i.test(text);
+    return fits ? text.toLowerCase() : undefined;
+  };
+  const [sha256, md5] = [hex(record["sha256"], 64), hex(record["md5"], 32)];
+  if (sha256 !== undefined) facts.sha256 = sha256;
+  if (md5 !== undefined) facts.md5 = md5;
+  const size = Number(record["size"]);
+  if (typeof record["size"] !== "string" && Number.isSafeInteger(size) && size >= 0 && record["size"] !== null)
+    facts.size = size;
+  for (const key of ["subdir", "name", "version", "build"] as const) {
+    const value = record[key];
+    if (typeof value === "string") facts[key] = value;
+  }
   return facts;
 }

@@ -14,6 +14,9 @@ export interface Versions {
 // they are freed together when this many have come by.
 const CACHED = 65_536;
 
+/** CEP 26 allows 64 characters. Far longer ones are an attack on parser and cache, not versions. */
+const MAX_VERSION = 256;
+
 let loading: Promise<Versions> | undefined;
 
 /** Loads rattler's version order on first use: its WASM is 3 MB and takes a tenth of a second. */
@@ -53,11 +56,11 @@ class RattlerVersions implements Versions {
   }
 
   #parse(text: string): Version | undefined {
+    if (text.length > MAX_VERSION) return undefined;
     if (this.#parsed.has(text)) return this.#parsed.get(text);
     let version: Version | undefined;
     try {
-      // CEP 26 allows 64 characters. Far longer ones are an attack on the parser, not versions.
-      if (text.length <= 256) version = new this.#Version(text);
+      version = new this.#Version(text);
     } catch {
       version = undefined;
     }

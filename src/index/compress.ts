@@ -1,5 +1,11 @@
+import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
 import { constants, createZstdCompress, zstdCompress, zstdDecompress } from "node:zlib";
+import { decodeBzip2 } from "../codec/bzip2.ts";
+import { PackageError } from "../errors.ts";
+
+// The other direction of `decompressBz2`, for rooms that don't know codecs.
+export { compressedBz2 } from "../codec/bzip2-encode.ts";
 
 const compressAsync = promisify(zstdCompress);
 const decompressAsync = promisify(zstdDecompress);
@@ -107,4 +113,33 @@ export async function decompressIndex(bytes: Uint8Array): Promise<Uint8Array> {
     at += frame.engine.bytesWritten;
   }
   return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
+}
+
+/**
+ * Decodes a `.bz2` index, every stream of it, with a turn for the event loop after each MiB.
+ * @param limit bytes of content at most: 4 GiB but for tests.
+ * @throws Error when it is damaged or larger.
+ */
+export async function decompressBz2(bytes: Uint8Array, limit = MAX_INDEX_BYTES): Promise<Uint8Array> {
+  const file = {
+    size: bytes.length,
+    read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),
+  };
+  const portions: Uint8Array[] = [];
+  let size = 0;
+  let turn = MiB;
+  try {
+    for await (const portion of decodeBzip2(file, "the index")) {
+      size += portion.length;
+      if (size > limit) throw new Error(`it holds more than ${limit} bytes`);
+      portions.push(portion.slice());
+      if (size < turn) continue;
+      turn = size + MiB;
+      await setImmediate();
+    }
+  } catch (e) {
+    // It is no package: whoever asked tells which file it is, and what to do.
+    throw e instanceof PackageError ? new Error(e.why, { cause: e }) : e;
+  }
+  return Buffer.concat(portions, size);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { loadVersions } from "../conda/version.ts";
-import { currentRepodata } from "./current-repodata.ts";
+import { currentRepodata, recordsByName } from "./current-repodata.ts";
 import type { IndexRecord } from "./index-record.ts";
 
 const versions = await loadVersions();
@@ -16,12 +16,13 @@ function record(fileName: string, more: Fields = {}): IndexRecord {
 
 function current(records: readonly IndexRecord[], pins: Record<string, string[]> = {}) {
   const warnings: string[] = [];
+  const warn = (fileName: string, why: string) => warnings.push(`${fileName}: ${why}`);
   const bytes = currentRepodata({
-    records,
+    records: recordsByName(records, warn),
     top: { others: [["info", Buffer.from('{"subdir":"linux-64"}')]], removed: ["old-1-0.conda"] },
     versions,
     pins: new Map(Object.entries(pins)),
-    warn: (fileName, why) => warnings.push(`${fileName}: ${why}`),
+    warn,
   });
   const text = Buffer.from(bytes).toString();
   const index = JSON.parse(text) as { packages: Record<string, Fields>; "packages.conda": Record<string, Fields> };
@@ -115,6 +116,23 @@ test("hostile records are left out with a warning and the others are indexed", (
     "bad-1-4.conda",
     "good-1-0.conda",
   ]);
+});
+
+test("an index that asks for the square of its size gets an answer all the same, and says what it lacks", () => {
+  const records = Array.from({ length: 50 }, (_, i) => record(`a-2-${i}.conda`, { depends: [`a 1 ${i}`] }));
+  records.push(record("a-1-49.conda"));
+  const all = current(records);
+  assert.ok(all.kept.includes("a-1-49.conda") && all.warnings.length === 0);
+  const warnings: string[] = [];
+  const top = { others: [], removed: [] };
+  currentRepodata({
+    records: recordsByName(records),
+    top,
+    versions,
+    maxChecks: 100,
+    warn: (_, why) => warnings.push(why),
+  });
+  assert.match(warnings.join(), /too many dependencies/);
 });
 
 test("property: any order of the records gives the same bytes, and any JSON in them throws nothing", () => {

@@ -11,14 +11,40 @@ import { seconds } from "./timestamp.ts";
 export type Warn = (fileName: string, why: string) => void;
 
 export interface CurrentInput {
-  /** Every record of the subdir after patches, of both maps, in any order. */
-  readonly records: Iterable<IndexRecord>;
+  /** The records of the subdir after patches, of both old maps. */
+  readonly records: RecordsByName;
   /** The other top-level members of the same `repodata.json`. */
   readonly top: Pick<Repodata, "others" | "removed">;
   readonly versions: Versions;
   /** Versions of a package to keep besides its newest: `python` to `["3.11", "3.12"]`. */
   readonly pins?: ReadonlyMap<string, readonly string[]>;
   readonly warn?: Warn;
+  /** For tests: how much work a hostile index may ask for. */
+  readonly maxChecks?: number;
+}
+
+/** Records by package name, in lower case. Asked for a name at a time, and more than once: they need not all be in memory. */
+export interface RecordsByName {
+  names(): Iterable<string>;
+  of(name: string): Iterable<IndexRecord>;
+}
+
+/** Groups records that are in memory anyway; those without a usable name are told and left out. */
+export function recordsByName(records: Iterable<IndexRecord>, warn: Warn = () => {}): RecordsByName {
+  const groups = new Map<string, IndexRecord[]>();
+  for (const one of records) {
+    const fields = fieldsOf(one, warn);
+    if (!fields) continue;
+    const { name } = fields;
+    if (typeof name !== "string" || name === "") {
+      warn(one.fileName, "its record has no name or version");
+      continue;
+    }
+    const group = groups.get(name.toLowerCase());
+    if (group) group.push(one);
+    else groups.set(name.toLowerCase(), [one]);
+  }
+  return { names: () => groups.keys(), of: (name) => groups.get(name) ?? [] };
 }
 
 /** What is needed of a record to choose it. */
@@ -32,10 +58,18 @@ interface Entry extends IndexRecord {
   readonly timestamp: number;
   /** It has `track_features` or `features`: clients weigh it down. */
   readonly featured: boolean;
+  /** The MD5 of the `.tar.bz2` of the same stem; null when there is none. */
+  readonly bz2Md5: string | null;
 }
 
-/** Entries of one package name, best first. */
-type Groups = ReadonlyMap<string, readonly Entry[]>;
+/**
+ * How often a dependency may be held against a record. conda-forge's largest subdir needs some millions; an index made so
+ * that every build of a name needs another build of it would ask for the square of its size.
+ */
+const MAX_CHECKS = 100_000_000;
+
+/** Entries of one package name, best first; made anew whenever they are asked for. */
+type GroupOf = (name: string) => readonly Entry[];
 
 /**
  * The bytes of a `current_repodata.json`: the newest version of each package, what those need that is older, and for
@@ -46,45 +80,48 @@ type Groups = ReadonlyMap<string, readonly Entry[]>;
  * it says so itself. A record without a usable name or version is left out with a warning, and so is a dependency that
  * can't be read; neither ends the run.
  */
-export function currentRepodata({ records, top, versions, pins, warn = () => {} }: CurrentInput): Uint8Array {
-  const { groups, bz2Md5 } = readGroups(records, versions, warn);
-  const newest = keepNewest(groups, versions, pins);
-  const kept = addMissing(newest, groups, versions, warn);
-  addFeatureless(kept, groups, versions);
+export function currentRepodata({
+  records,
+  top,
+  versions,
+  pins,
+  warn = () => {},
+  maxChecks = MAX_CHECKS,
+}: CurrentInput): Uint8Array {
+  const told = new Set<string>();
+  const once: Warn = (fileName, why) => {
+    if (told.has(`${fileName} ${why}`)) return;
+    told.add(`${fileName} ${why}`);
+    warn(fileName, why);
+  };
+  const groupOf: GroupOf = (name) => readGroup(records.of(name), versions, once);
+  const newest = keepNewest(records.names(), groupOf, versions, pins);
+  const kept = addMissing(newest, groupOf, versions, once, maxChecks);
+  addFeatureless(kept, groupOf, versions);
   const add = new Map<string, NewRecord>();
   for (const entries of kept.values()) {
-    for (const { fileName, record } of entries) {
-      const isConda = fileName.endsWith(".conda");
-      add.set(fileName, { record: isConda ? withLegacyMd5(record, bz2Md5.get(twinOf(fileName)) ?? null) : record });
-    }
+    for (const { fileName, record, bz2Md5 } of entries.values())
+      add.set(fileName, { record: fileName.endsWith(".conda") ? withLegacyMd5(record, bz2Md5) : record });
   }
   return mergeRepodata({ ...emptyRepodata(""), others: top.others, removed: top.removed }, { add });
 }
 
-function readGroups(
-  records: Iterable<IndexRecord>,
-  versions: Versions,
-  warn: Warn,
-): { groups: Groups; bz2Md5: ReadonlyMap<string, string> } {
-  const entries = new Map<string, Entry>();
-  const bz2Md5 = new Map<string, string>();
+function readGroup(records: Iterable<IndexRecord>, versions: Versions, warn: Warn): Entry[] {
+  const fields = new Map<string, { one: IndexRecord; fields: Record<string, unknown> }>();
   for (const one of records) {
-    const fields = fieldsOf(one, warn);
-    if (!fields) continue;
-    if (!one.fileName.endsWith(".conda") && typeof fields["md5"] === "string") bz2Md5.set(one.fileName, fields["md5"]);
-    const entry = entryOf(one, fields, warn);
-    if (entry) entries.set(one.fileName, entry);
+    const read = fieldsOf(one, warn);
+    if (read) fields.set(one.fileName, { one, fields: read });
   }
-  const groups = new Map<string, Entry[]>();
-  for (const entry of entries.values()) {
+  const group: Entry[] = [];
+  for (const { one, fields: read } of fields.values()) {
+    const isConda = one.fileName.endsWith(".conda");
     // Of one build in both formats only the .conda counts, as for every client.
-    if (!entry.fileName.endsWith(".conda") && entries.has(entry.fileName.replace(/\.tar\.bz2$/, ".conda"))) continue;
-    const group = groups.get(entry.name);
-    if (group) group.push(entry);
-    else groups.set(entry.name, [entry]);
+    if (!isConda && fields.has(one.fileName.replace(/\.tar\.bz2$/, ".conda"))) continue;
+    const md5 = isConda ? fields.get(twinOf(one.fileName))?.fields["md5"] : undefined;
+    const entry = entryOf(one, read, typeof md5 === "string" ? md5 : null, warn);
+    if (entry) group.push(entry);
   }
-  for (const group of groups.values()) group.sort((a, b) => byPreference(a, b, versions));
-  return { groups, bz2Md5 };
+  return group.sort((a, b) => byPreference(a, b, versions));
 }
 
 function fieldsOf({ fileName, record }: IndexRecord, warn: Warn): Record<string, unknown> | undefined {
@@ -100,7 +137,12 @@ function fieldsOf({ fileName, record }: IndexRecord, warn: Warn): Record<string,
   return undefined;
 }
 
-function entryOf(one: IndexRecord, fields: Record<string, unknown>, warn: Warn): Entry | undefined {
+function entryOf(
+  one: IndexRecord,
+  fields: Record<string, unknown>,
+  bz2Md5: string | null,
+  warn: Warn,
+): Entry | undefined {
   const { name, version, build, build_number: buildNumber } = fields;
   if (typeof name !== "string" || name === "" || typeof version !== "string") {
     warn(one.fileName, "its record has no name or version");
@@ -116,6 +158,7 @@ function entryOf(one: IndexRecord, fields: Record<string, unknown>, warn: Warn):
     noarch: fields["subdir"] === "noarch",
     timestamp: seconds(fields["timestamp"]),
     featured: isFilled(fields["track_features"]) || isFilled(fields["features"]),
+    bz2Md5,
   };
 }
 
@@ -149,40 +192,61 @@ function alike(group: readonly Entry[], version: string, versions: Versions): En
   );
 }
 
-function keepNewest(groups: Groups, versions: Versions, pins: CurrentInput["pins"]): Map<string, Set<Entry>> {
-  const kept = new Map<string, Set<Entry>>();
-  for (const [name, group] of groups) {
-    const entries = new Set(alike(group, (group[0] as Entry).version, versions));
+/** What is kept: of each name the chosen entries, by file name. */
+type Kept = Map<string, Map<string, Entry>>;
+
+function keepNewest(
+  names: Iterable<string>,
+  groupOf: GroupOf,
+  versions: Versions,
+  pins: CurrentInput["pins"],
+): ReadonlyMap<string, ReadonlyMap<string, Entry>> {
+  const kept: Kept = new Map();
+  for (const name of names) {
+    const group = groupOf(name);
+    if (!group[0]) continue;
+    const chosen = alike(group, group[0].version, versions);
     for (const pin of pins?.get(name) ?? []) {
       const best = alike(group, pin, versions)[0];
-      if (best) for (const entry of alike(group, best.version, versions)) entries.add(entry);
+      if (best) chosen.push(...alike(group, best.version, versions));
     }
-    kept.set(name, entries);
+    kept.set(name, new Map(chosen.map((e) => [e.fileName, e])));
   }
   return kept;
 }
 
 /** For each dependency that nothing kept satisfies: all of the newest version that does. What those need is not asked. */
 function addMissing(
-  newest: ReadonlyMap<string, ReadonlySet<Entry>>,
-  groups: Groups,
+  newest: ReadonlyMap<string, ReadonlyMap<string, Entry>>,
+  groupOf: GroupOf,
   versions: Versions,
   warn: Warn,
-): Map<string, Set<Entry>> {
-  const kept = new Map([...newest].map(([name, entries]) => [name, new Set(entries)]));
+  maxChecks: number,
+): Kept {
+  const kept: Kept = new Map([...newest].map(([name, entries]) => [name, new Map(entries)]));
   const seen = new Set<string>();
+  let checks = 0;
   for (const entries of newest.values()) {
-    for (const entry of entries) {
+    for (const entry of entries.values()) {
       for (const depend of dependsOf(entry, warn)) {
         if (seen.has(depend)) continue;
         seen.add(depend);
+        if (checks > maxChecks) {
+          warn(entry.fileName, "this index has too many dependencies on older versions: not all of those are kept");
+          return kept;
+        }
         const spec = readSpec(depend, entry.fileName, versions, warn);
-        const group = spec?.name === undefined ? undefined : groups.get(spec.name);
-        if (spec?.name === undefined || !group) continue;
-        const satisfies = (e: Entry) => matches(spec, e, warn);
-        if ([...(newest.get(spec.name) ?? [])].some(satisfies)) continue;
+        const there = spec?.name === undefined ? undefined : newest.get(spec.name);
+        if (spec?.name === undefined || !there) continue;
+        const satisfies = (e: Entry) => {
+          checks++;
+          return matches(spec, e, warn);
+        };
+        if ([...there.values()].some(satisfies)) continue;
+        const group = groupOf(spec.name);
         const best = group.find(satisfies);
-        if (best) for (const found of alike(group, best.version, versions)) kept.get(spec.name)?.add(found);
+        if (best)
+          for (const found of alike(group, best.version, versions)) kept.get(spec.name)?.set(found.fileName, found);
       }
     }
   }
@@ -213,14 +277,14 @@ function matches(spec: MatchSpec, entry: Entry, warn: Warn): boolean {
 }
 
 /** Clients avoid packages with features: where one is kept, so is the newest without, if it is not newer. */
-function addFeatureless(kept: ReadonlyMap<string, Set<Entry>>, groups: Groups, versions: Versions): void {
+function addFeatureless(kept: Kept, groupOf: GroupOf, versions: Versions): void {
   for (const [name, entries] of kept) {
-    if (![...entries].some((e) => e.featured)) continue;
-    const group = groups.get(name) ?? [];
-    const latest = group.find((e) => entries.has(e));
+    if (![...entries.values()].some((e) => e.featured)) continue;
+    const group = groupOf(name);
+    const latest = group.find((e) => entries.has(e.fileName));
     if (!latest) continue;
     const plain = group.find((e) => !e.featured && versions.compare(e.version, latest.version) <= 0);
-    if (plain) entries.add(plain);
+    if (plain) entries.set(plain.fileName, plain);
   }
 }
 

@@ -118,6 +118,11 @@ export function countMerged(
   }, 0);
 }
 
+/** Whether the record that an index has of a file goes, or is replaced. */
+export function isGone(change: IndexChange, fileName: string): boolean {
+  return change.add.has(fileName) || change.remove?.has(fileName) === true || change.takenBack?.has(fileName) === true;
+}
+
 /** The names in `removed` once the change is applied. */
 export function removedAfter(index: Repodata, change: IndexChange): string[] {
   const removed = new Set(index.removed.filter((fileName) => !change.add.has(fileName)));
@@ -130,9 +135,7 @@ export function* recordsAfter(
   index: Repodata,
   change: IndexChange,
 ): Generator<IndexRecord & { readonly map: RecordMap }> {
-  const gone = (fileName: string) =>
-    change.add.has(fileName) || change.remove?.has(fileName) || change.takenBack?.has(fileName);
-  for (const r of eachRecord(index)) if (!gone(r.fileName)) yield r;
+  for (const r of eachRecord(index)) if (!isGone(change, r.fileName)) yield r;
   for (const [fileName, { record, v3 }] of change.add) yield { map: mapOf(fileName, v3 === true), fileName, record };
 }
 
@@ -180,6 +183,12 @@ function* mergedMap(out: Joiner, index: Repodata, map: RecordMap, change: IndexC
   let first = true;
   let i = 0;
   function* until(end: number): Generator<Uint8Array> {
+    if (entries.dense && i < end) {
+      if (!first && !out.takesComma(bytes)) yield* out.text(",");
+      yield* out.span(bytes, spans[i * SPAN] as number, spans[end * SPAN - SPAN + 3] as number);
+      first = false;
+      i = end;
+    }
     for (; i < end; i++) {
       const at = nth(entries, i) * SPAN;
       const keyEnd = spans[at + 1] as number;

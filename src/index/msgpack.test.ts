@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decode } from "@msgpack/msgpack";
+import { decode, encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { MsgpackWriter } from "./msgpack.ts";
+import { MsgpackError, MsgpackReader } from "./msgpack-reader.ts";
 
 const writer = new MsgpackWriter();
 
@@ -59,4 +60,25 @@ test("a record's hashes become bytes, what is no hex stays text, and run exports
   });
   writer.record(Buffer.from('{"run_exports":{"strong":["own"]}}'), [], extra);
   assert.deepEqual(decode(writer.take()), { run_exports: { strong: ["own"] } });
+});
+
+test("property: the reader passes over whatever another's writer made, and stops where bytes are missing", () => {
+  const value = fc.anything({ withBigInt: false, withDate: true, withTypedArray: false, maxDepth: 4 }).filter((v) => {
+    try {
+      encode(v, { ignoreUndefined: true });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+  fc.assert(
+    fc.property(value, fc.nat(), (v, cut) => {
+      const bytes = encode(v, { ignoreUndefined: true });
+      const reader = new MsgpackReader(bytes);
+      reader.skip();
+      assert.ok(reader.done);
+      const part = new MsgpackReader(bytes.subarray(0, cut % bytes.length));
+      assert.throws(() => part.skip(), MsgpackError);
+    }),
+  );
 });

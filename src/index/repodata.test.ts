@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { JsonBytesError } from "../conda/json-bytes.ts";
 import { mergeRepodata, type NewRecord } from "./merge.ts";
-import { countRecords, emptyRepodata, findRecord, readRepodata } from "./repodata.ts";
+import { countRecords, eachRecord, emptyRepodata, findRecord, readRepodata } from "./repodata.ts";
 
 const bytes = (text: string) => Buffer.from(text);
 const nothing = { add: new Map<string, NewRecord>() };
@@ -49,6 +49,11 @@ test("property: any index through scan and merge parses to the same value, whate
       for (const [fileName, r] of Object.entries({ ...value.packages, ...value["packages.conda"] })) {
         assert.deepEqual(JSON.parse(Buffer.from(findRecord(read, fileName) as Uint8Array).toString()), r);
       }
+      const each = [...eachRecord(read)].map(({ fileName, record }) => [
+        fileName,
+        JSON.parse(Buffer.from(record).toString()),
+      ]);
+      assert.deepEqual(Object.fromEntries(each), { ...value.packages, ...value["packages.conda"] });
       assert.equal(
         countRecords(read),
         Object.keys(value.packages).length + Object.keys(value["packages.conda"]).length,

@@ -27,6 +27,8 @@ export interface Entries {
   /** SPAN numbers an entry: key start and end (quotes included), value start and end, start of its "name" or 0. */
   readonly spans: Uint32Array;
   readonly order: Uint32Array | undefined;
+  /** Whether the records stand in order with one comma between them and no white space around keys: one span then. */
+  readonly dense: boolean;
 }
 
 /** Numbers an entry takes in `Entries.spans`. */
@@ -251,13 +253,14 @@ function valueAt(bytes: Uint8Array, entries: Entries, entry: number): Uint8Array
 }
 
 function noEntries(): Entries {
-  return { count: 0, spans: new Uint32Array(0), order: undefined };
+  return { count: 0, spans: new Uint32Array(0), order: undefined, dense: true };
 }
 
 function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries: Entries; end: number } {
   let spans = new Uint32Array(SPAN * 1024);
   let n = 0;
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
+  let dense = true;
   const end = walkObject(bytes, at, (keyStart, keyEnd, valueStart) => {
     if (n + SPAN > spans.length) {
       const grown = new Uint32Array(spans.length * 2);
@@ -276,6 +279,7 @@ function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries
         );
       }
     }
+    if (keyEnd + 1 !== valueStart || (n > 0 && (spans[n - SPAN + 3] as number) + 1 !== keyStart)) dense = false;
     spans[n] = keyStart;
     spans[n + 1] = keyEnd;
     spans[n + 2] = valueStart;
@@ -285,7 +289,8 @@ function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries
     return valueEnd;
   });
   const count = n / SPAN;
-  return { entries: { count, spans, order: orderOf(bytes, spans, count) }, end };
+  const order = orderOf(bytes, spans, count);
+  return { entries: { count, spans, order, dense: dense && order === undefined }, end };
 }
 
 function readRemoved(bytes: Uint8Array, at: number): string[] {

@@ -3,6 +3,7 @@ import { constants, zstdCompressSync } from "node:zlib";
 import { decode, encode } from "@msgpack/msgpack";
 import { decompressIndex } from "./compress.ts";
 import { MsgpackWriter } from "./msgpack.ts";
+import { MsgpackReader } from "./msgpack-reader.ts";
 import { keyIn, type RecordMap } from "./repodata.ts";
 
 /** A record for a shard. */
@@ -126,18 +127,50 @@ export function makeShardIndex({ info, shards }: ShardIndex): Buffer {
 }
 
 /**
- * Reads a shard index.
+ * Reads a shard index: package name to the SHA-256 of its shard in hex.
  * @throws Error when it is damaged or of another form
  */
-export async function readShardIndex(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
-  const index = decode(await decompressIndex(bytes)) as { shards?: unknown };
-  const { shards } = index ?? {};
-  if (typeof shards !== "object" || shards === null) throw new Error("it has no map of shards");
-  return new Map(
-    Object.entries(shards).map(([name, value]) => {
-      const hex = value instanceof Uint8Array ? Buffer.from(value).toString("hex") : String(value);
+export async function readShardIndex(bytes: Uint8Array): Promise<Map<string, string>> {
+  const reader = new MsgpackReader(await decompressIndex(bytes));
+  const shards = new Map<string, string>();
+  let found = false;
+  for (let members = reader.map(); members > 0; members--) {
+    if (reader.text() !== "shards") {
+      reader.skip();
+      continue;
+    }
+    found = true;
+    for (let names = reader.map(); names > 0; names--) {
+      const name = reader.text();
+      const raw = reader.bytesOrText();
+      // Some writers have the hash as text.
+      const hex = raw.length === 32 ? raw.toString("hex") : raw.toString("latin1");
       if (!/^[0-9a-f]{64}$/.test(hex)) throw new Error(`the hash of ${name} is malformed`);
-      return [name, hex];
-    }),
-  );
+      shards.set(name, hex);
+    }
+  }
+  if (!found || !reader.done) throw new Error(found ? "something follows it" : "it has no map of shards");
+  return shards;
+}
+
+/**
+ * The records of a shard by file name, hashes as the raw bytes they are there.
+ * @throws Error when its bytes are not those of `sha256`, or of another form
+ */
+export async function readShard(bytes: Uint8Array, sha256: string): Promise<Map<string, Record<string, unknown>>> {
+  if (hash("sha256", bytes, "hex") !== sha256) throw new Error("its bytes differ from its name");
+  const shard = decode(await decompressIndex(bytes), { useBigInt64: true }) as Record<string, unknown>;
+  const v3 = (shard["v3"] ?? {}) as Record<string, unknown>;
+  const records = new Map<string, Record<string, unknown>>();
+  for (const [map, extension] of [
+    [shard["packages"], ""],
+    [shard["packages.conda"], ""],
+    [v3["tar.bz2"], ".tar.bz2"],
+    [v3["conda"], ".conda"],
+  ] as const) {
+    for (const [key, record] of Object.entries(map ?? {}))
+      if (typeof record === "object" && record !== null)
+        records.set(key + extension, record as Record<string, unknown>);
+  }
+  return records;
 }

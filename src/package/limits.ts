@@ -6,6 +6,10 @@ export const LIMITS = {
   infoBytes: 256 * MiB,
   /** Bytes of one JSON member; real `paths.json` files above 10 MiB exist. */
   memberBytes: 64 * MiB,
+  /** Bytes of one `patch_instructions.json`; conda-forge's are some 10 MiB. */
+  patchBytes: 256 * MiB,
+  /** Decoded bytes of a package of patch instructions: one of those for each subdir, and tests and recipe. */
+  patchPackageBytes: 1024 * MiB,
   /** Members of one tar. */
   members: 2 ** 20,
   /** Decoded bytes per compressed byte of an info archive, once past `ratioFrom`. */

@@ -14,7 +14,11 @@ export interface WholePackage {
 /** Files up to here are read in one call, hashed and looked into where they lie; larger ones are streamed. */
 export const IN_MEMORY = 1024 * 1024;
 
-let portion: Buffer | undefined;
+/**
+ * The buffer that files are read into, kept between packages: fresh memory for each costs more than reading it does.
+ * Members are copies, so nothing of a package points into it. A second reader of this thread takes a buffer of its own.
+ */
+let idle: Buffer | undefined;
 
 /**
  * Reads a package in a file of this machine: its hashes over every byte, and the wanted members of its `info/`.
@@ -56,10 +60,16 @@ async function small(
   wanted: readonly InfoMember[],
   options: ReadOptions,
 ): Promise<WholePackage> {
-  const bytes = Buffer.allocUnsafeSlow(size);
-  readFull(fd, bytes, 0, fileName);
-  const info = await readPackage(fileName, readAtBuffer(bytes), wanted, options);
-  return { facts: { md5: hash("md5", bytes), sha256: hash("sha256", bytes), size }, info };
+  const room = idle ?? Buffer.allocUnsafeSlow(IN_MEMORY);
+  idle = undefined;
+  try {
+    const bytes = room.subarray(0, size);
+    readFull(fd, bytes, 0, fileName);
+    const info = await readPackage(fileName, readAtBuffer(bytes), wanted, options);
+    return { facts: { md5: hash("md5", bytes), sha256: hash("sha256", bytes), size }, info };
+  } finally {
+    idle = room;
+  }
 }
 
 async function large(
@@ -72,12 +82,17 @@ async function large(
   const info = await readPackage(fileName, readAtFile(fd, size, fileName), wanted, options);
   const md5 = createHash("md5");
   const sha256 = createHash("sha256");
-  portion ??= Buffer.allocUnsafeSlow(IN_MEMORY);
-  for (let at = 0; at < size; at += portion.length) {
-    const bytes = portion.subarray(0, Math.min(portion.length, size - at));
-    readFull(fd, bytes, at, fileName);
-    md5.update(bytes);
-    sha256.update(bytes);
+  const room = idle ?? Buffer.allocUnsafeSlow(IN_MEMORY);
+  idle = undefined;
+  try {
+    for (let at = 0; at < size; at += room.length) {
+      const bytes = room.subarray(0, Math.min(room.length, size - at));
+      readFull(fd, bytes, at, fileName);
+      md5.update(bytes);
+      sha256.update(bytes);
+    }
+  } finally {
+    idle = room;
   }
   return { facts: { md5: md5.digest("hex"), sha256: sha256.digest("hex"), size }, info };
 }

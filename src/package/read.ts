@@ -1,7 +1,7 @@
 import { createZstdDecompress, constants as zlibConstants, zstdDecompressSync } from "node:zlib";
+import { decodeBzip2 } from "../codec/bzip2.ts";
 import { type ArchiveFormat, formatOf } from "../conda/file-name.ts";
 import { MirrorError, PackageError } from "../errors.ts";
-import { decodeBzip2 } from "./bzip2.ts";
 import { LIMITS } from "./limits.ts";
 import type { ReadAt } from "./read-at.ts";
 import { safeMemberName, TarReader } from "./tar.ts";

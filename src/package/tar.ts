@@ -7,6 +7,8 @@ export interface TarWants {
   ends?(name: string, size: number): boolean;
   /** Called once for each member with its normalised name; true to collect the content. */
   wants(name: string): boolean;
+  /** Most bytes of a collected member; `LIMITS.memberBytes` when not given. */
+  readonly memberBytes?: number;
   /** Called with each collected member. True ends the reading. */
   collected(name: string, content: Uint8Array): boolean;
 }
@@ -140,8 +142,8 @@ export class TarReader {
       case "\0":
       case "7": {
         if (name !== "" && this.#wants.wants(name)) {
-          if (bodySize > LIMITS.memberBytes)
-            throw this.#tooLarge(`its member ${name} has ${bodySize} bytes, ${LIMITS.memberBytes} are allowed`);
+          const limit = this.#wants.memberBytes ?? LIMITS.memberBytes;
+          if (bodySize > limit) throw this.#tooLarge(`its member ${name} has ${bodySize} bytes, ${limit} are allowed`);
           this.#keep = { name, bytes: Buffer.alloc(bodySize), fill: 0 };
           if (bodySize === 0) this.#finished();
         }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { decode } from "@msgpack/msgpack";
 import { isSubdir, parseFileName } from "../conda/file-name.ts";
 import { SourceError, TransferError } from "../errors.ts";
-import { decompressIndex } from "../index/compress.ts";
+import { decompressBz2, decompressIndex } from "../index/compress.ts";
 import { findRecord, readRepodata } from "../index/repodata.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import type { Place } from "../transfer/place.ts";
@@ -26,6 +26,13 @@ const MiB = 1024 * 1024;
 /** Whole indexes above this are not read for the sake of a hash; channels of that size serve shards. */
 const MAX_INDEX = 512 * MiB;
 
+/** The whole index in the order in which it is asked for; old channels have no more than the last. */
+const WHOLE = [
+  [".zst", decompressIndex],
+  ["", async (bytes: Uint8Array) => bytes],
+  [".bz2", decompressBz2],
+] as const;
+
 export function channelLookup(http: HttpClient, retry: Omit<RetryOptions, "signal">): ChannelLookup {
   const folders = new Map<string, Promise<Lookup>>();
   const get = async (url: string, limit: number, signal: AbortSignal): Promise<Uint8Array | undefined> => {
@@ -42,18 +49,21 @@ export function channelLookup(http: HttpClient, retry: Omit<RetryOptions, "signa
   const openFolder = async (folder: string, signal: AbortSignal): Promise<Lookup> => {
     const shards = await get(`${folder}repodata_shards.msgpack.zst`, 64 * MiB, signal);
     if (shards) return shardedLookup(folder, shards, get);
-    const zst = await get(`${folder}repodata.json.zst`, MAX_INDEX, signal);
-    const json = zst ? undefined : await get(`${folder}repodata.json`, MAX_INDEX, signal);
-    if (!zst && !json) return async () => undefined;
-    try {
-      const index = readRepodata(zst ? await decompressIndex(zst) : (json as Uint8Array));
-      return async (fileName) => {
-        const record = findRecord(index, fileName);
-        return record && Uint8Array.from(record);
-      };
-    } catch (e) {
-      throw badIndex(`${folder}repodata.json${zst ? ".zst" : ""}`, e);
+    for (const [suffix, decompressed] of WHOLE) {
+      const url = `${folder}repodata.json${suffix}`;
+      const bytes = await get(url, MAX_INDEX, signal);
+      if (!bytes) continue;
+      try {
+        const index = readRepodata(await decompressed(bytes));
+        return async (fileName) => {
+          const record = findRecord(index, fileName);
+          return record && Uint8Array.from(record);
+        };
+      } catch (e) {
+        throw badIndex(url, e);
+      }
     }
+    return async () => undefined;
   };
 
   return {

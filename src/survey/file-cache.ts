@@ -7,14 +7,16 @@ export interface CachedFile {
   readonly version: string;
   /** 64 lower hex digits. */
   readonly sha256: string;
+  /** Whether its facts were gathered. */
+  readonly hasFacts: boolean;
 }
 
 /** What a file's content says, as it was read. */
-export interface ReadFile extends CachedFile {
+export interface ReadFile extends Omit<CachedFile, "hasFacts"> {
   readonly fileName: string;
   /** JSON; `{}` for none. */
   readonly runExports: string;
-  /** What the package contributes to channeldata.json, as JSON. */
+  /** What the package contributes to channeldata.json, as JSON; "" when it was not gathered. */
   readonly facts: string;
 }
 
@@ -24,8 +26,8 @@ export interface ReadFile extends CachedFile {
  */
 export interface FileCache {
   files(subdir: string): ReadonlyMap<string, CachedFile>;
-  /** Facts of every remembered file, of all subdirs. One row in memory at a time. */
-  facts(): Iterable<{ readonly subdir: string; readonly fileName: string; readonly facts: string }>;
+  /** Facts of every remembered file of a subdir. One row in memory at a time. */
+  facts(subdir: string): Iterable<{ readonly fileName: string; readonly facts: string }>;
   runExports(subdir: string): Iterable<{ readonly fileName: string; readonly runExports: string }>;
   /** The version of the `repodata.json` that lists what is remembered of a subdir, and nothing else. */
   covered(subdir: string): string | undefined;
@@ -33,6 +35,9 @@ export interface FileCache {
   remember(subdir: string, files: Iterable<ReadFile>, covered: string | undefined): void;
   /** Removes files; then no index lists what is remembered, until `remember` names one. */
   forget(subdir: string, fileNames: Iterable<string>): void;
+  /** What was told of the index of this version, as `rememberSummary` was given it. */
+  summary(subdir: string, version: string): string | undefined;
+  rememberSummary(subdir: string, version: string, summary: string): void;
   close(): void;
 }
 
@@ -48,11 +53,14 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
       db.exec("PRAGMA journal_mode = DELETE; PRAGMA synchronous = OFF;");
       const { user_version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
       if (user_version !== LAYOUT)
-        db.exec(`DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS indexes; PRAGMA user_version = ${LAYOUT};`);
+        db.exec(
+          `DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS indexes; DROP TABLE IF EXISTS summaries; PRAGMA user_version = ${LAYOUT};`,
+        );
       db.exec(`CREATE TABLE IF NOT EXISTS files (
         subdir TEXT, name TEXT, version TEXT, sha256 TEXT, run_exports TEXT, facts TEXT, PRIMARY KEY (subdir, name)
       ) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS indexes (subdir TEXT PRIMARY KEY, version TEXT) WITHOUT ROWID`);
+      CREATE TABLE IF NOT EXISTS indexes (subdir TEXT PRIMARY KEY, version TEXT) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS summaries (subdir TEXT PRIMARY KEY, version TEXT, summary TEXT) WITHOUT ROWID`);
       return db;
     } catch (e) {
       db.close();
@@ -80,15 +88,18 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
   };
   return {
     files(subdir) {
-      const rows = db.prepare("SELECT name, version, sha256 FROM files WHERE subdir = ?").iterate(subdir);
+      const rows = db
+        .prepare("SELECT name, version, sha256, facts <> '' AS hasFacts FROM files WHERE subdir = ?")
+        .iterate(subdir);
       const found = new Map<string, CachedFile>();
-      for (const row of rows as Iterable<{ name: string; version: string; sha256: string }>)
-        found.set(row.name, { version: row.version, sha256: row.sha256 });
+      for (const row of rows as Iterable<{ name: string; version: string; sha256: string; hasFacts: number }>)
+        found.set(row.name, { version: row.version, sha256: row.sha256, hasFacts: row.hasFacts === 1 });
       return found;
     },
-    facts: () =>
-      db.prepare("SELECT subdir, name AS fileName, facts FROM files ORDER BY subdir, name").iterate() as Iterable<{
-        subdir: string;
+    facts: (subdir) =>
+      db
+        .prepare("SELECT name AS fileName, facts FROM files WHERE subdir = ? ORDER BY name")
+        .iterate(subdir) as Iterable<{
         fileName: string;
         facts: string;
       }>,
@@ -117,6 +128,13 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
           uncover.run(subdir);
         }
       });
+    },
+    summary(subdir, version) {
+      const row = db.prepare("SELECT summary FROM summaries WHERE subdir = ? AND version = ?").get(subdir, version);
+      return row?.["summary"] as string | undefined;
+    },
+    rememberSummary(subdir, version, summary) {
+      db.prepare("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?)").run(subdir, version, summary);
     },
     close: () => db.close(),
   };

@@ -1,6 +1,5 @@
 import { parseFileName } from "../conda/file-name.ts";
 import { PackageError } from "../errors.ts";
-import { packageFacts } from "../index/channeldata.ts";
 import { normaliseRunExports } from "../index/run-exports.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO } from "../package/read.ts";
 import { readWhole } from "../package/read-file.ts";
@@ -14,22 +13,18 @@ export interface SurveyedPackage {
   readonly v3: boolean;
   /** Compact JSON; `{}` for none. */
   readonly runExports: Uint8Array;
-  /** What it contributes to channeldata.json, as JSON. */
+  /** What it contributes to channeldata.json, as JSON; "" when that was not asked for. */
   readonly facts: string;
   readonly warnings: readonly string[];
 }
 
-/** What is read of a package. Recipes only tell channeldata where sources came from. */
 export interface SurveyOptions {
-  readonly recipes: boolean;
+  /** Whether to gather what channeldata.json is made of: about, paths, and recipes, which tell where sources came from. */
+  readonly facts: boolean;
 }
 
-const WANTED: readonly InfoMember[] = [
-  "info/index.json",
-  "info/about.json",
-  "info/run_exports.json",
-  "info/paths.json",
-];
+const RECORD: readonly InfoMember[] = ["info/index.json", "info/run_exports.json"];
+const FACTS: readonly InfoMember[] = ["info/about.json", "info/paths.json"];
 const RECIPES: readonly InfoMember[] = ["info/recipe/meta.yaml", "info/recipe/meta.yaml.rendered", "info/meta.yaml"];
 
 /**
@@ -44,8 +39,8 @@ export async function surveyPackage(
   options: SurveyOptions,
 ): Promise<SurveyedPackage> {
   const name = parseFileName(fileName);
-  const wanted = options.recipes ? [...WANTED, ...RECIPES] : WANTED;
-  const { facts, info } = await readWhole(path, fileName, wanted, options.recipes ? RECIPE_BEYOND_INFO : {});
+  const wanted = options.facts ? [...RECORD, ...FACTS, ...RECIPES] : RECORD;
+  const { facts, info } = await readWhole(path, fileName, wanted, options.facts ? RECIPE_BEYOND_INFO : {});
   const member = (m: InfoMember) => info.members.get(m);
   const indexJson = member("info/index.json") as Uint8Array;
   const made = makeRecord(fileName, indexJson, name, facts, subdir);
@@ -57,19 +52,29 @@ export async function surveyPackage(
     });
   }
   const { runExports, problems } = normaliseRunExports(member("info/run_exports.json"));
-  const contributed = packageFacts({
-    indexJson,
-    aboutJson: member("info/about.json"),
-    pathsJson: member("info/paths.json"),
-    runExports,
-    recipe: RECIPES.map(member).find((m) => m !== undefined),
-  });
+  const warnings = [...info.warnings, ...made.warnings, ...problems];
+  let contributed: object | undefined;
+  if (options.facts) {
+    // Loaded when needed: it brings a YAML reader along.
+    const { packageFacts } = await import("../index/package-facts.ts");
+    contributed = packageFacts(
+      {
+        indexJson,
+        aboutJson: member("info/about.json"),
+        pathsJson: member("info/paths.json"),
+        runExports,
+        recipe: RECIPES.map(member).find((m) => m !== undefined),
+        subdir,
+      },
+      (why) => warnings.push(why),
+    );
+  }
   return {
     sha256: facts.sha256,
     record: made.record,
     v3: made.v3,
     runExports,
-    facts: JSON.stringify(contributed),
-    warnings: [...info.warnings, ...made.warnings, ...problems],
+    facts: options.facts ? JSON.stringify(contributed ?? null) : "",
+    warnings,
   };
 }

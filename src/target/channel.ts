@@ -1,56 +1,11 @@
-import { isSubdir } from "../conda/file-name.ts";
-import { type RecordFacts, recordFacts } from "../conda/record-facts.ts";
 import { TargetError } from "../errors.ts";
-import { findRecord } from "../index/repodata.ts";
 import { openIndexState } from "./index-state.ts";
-import { readIndex } from "./read-index.ts";
+import { publishSubdir } from "./publish-subdir.ts";
 import { PreconditionFailed, type Store } from "./store.ts";
-import {
-  type Addition,
-  type PublishedSubdir,
-  type PublishOptions,
-  publishSubdir,
-  type SubdirWish,
-} from "./subdir-index.ts";
-
-/** A file that the target already has under some name, in one of its subdirs. */
-export interface Present {
-  readonly subdir: string;
-  readonly fileName: string;
-  /** What the index says of it; undefined when the index does not know the file. */
-  readonly recorded: RecordFacts | undefined;
-  /** Bytes of the file; undefined when only the index has it. */
-  readonly fileSize: number | undefined;
-}
+import type { Addition, PublishedSubdir, PublishOptions, SubdirWish } from "./subdir-job.ts";
 
 /** How often a lost race is run again before another writer counts as the winner for good. */
 const MAX_RACES = 20;
-
-/** Finds, in every subdir of the store, the files among `fileNames` that it has or lists. One index is in memory at a time. */
-export async function findPresent(
-  store: Store,
-  fileNames: ReadonlySet<string>,
-  signal: AbortSignal,
-): Promise<Map<string, Present[]>> {
-  const found = new Map<string, Present[]>();
-  for (const subdir of (await store.folders(signal)).filter(isSubdir)) {
-    const current = await readIndex(store, subdir, signal);
-    const names = [...fileNames];
-    for (let i = 0; i < names.length; i += 64) {
-      signal.throwIfAborted();
-      await Promise.all(
-        names.slice(i, i + 64).map(async (fileName) => {
-          const record = findRecord(current.index, fileName);
-          const file = await store.stat(`${subdir}/${fileName}`, signal);
-          if (!record && !file) return;
-          const present = { subdir, fileName, recorded: record && recordFacts(record), fileSize: file?.size };
-          found.set(fileName, [...(found.get(fileName) ?? []), present]);
-        }),
-      );
-    }
-  }
-  return found;
-}
 
 /**
  * Merges wishes into the channel's indexes and writes what changes, in every subdir named and always in noarch, which

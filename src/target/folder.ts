@@ -25,7 +25,7 @@ import {
   unlink,
 } from "node:fs/promises";
 import { hostname } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { MirrorError, TargetError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
@@ -68,6 +68,8 @@ export async function openFolder(path: string): Promise<Store> {
     });
   }
   const own = join(root, OWN_FOLDER);
+  /** Tells our temporary files from those of others. */
+  const tag = randomBytes(6).toString("hex");
   const made = new Set<string>();
   let staging: Promise<string> | undefined;
 
@@ -156,15 +158,18 @@ export async function openFolder(path: string): Promise<Store> {
       }
       return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
     },
-    async put(path: string, body: Uint8Array | StagedFile | Pieces, expect: Precondition) {
+    async put(path: string, body: Uint8Array | StagedFile | Pieces, expect: Precondition, _signal, after) {
       const final = at(path);
       await prepare(dirname(final));
-      const into = (from: string) => (expect === "absent" ? moveNew(from, final, path) : renameOver(from, final));
-      try {
+      const into = async (from: string) => {
+        if (expect === "absent") return moveNew(from, final, path);
         if (typeof expect === "object") {
           const now = await stat(final).catch(absent);
           if (!now || versionOf(now) !== expect.version) throw new PreconditionFailed(path);
         }
+        return renameOver(from, final);
+      };
+      try {
         if ("stagedPath" in body) {
           const version = versionOf(await stat(body.stagedPath));
           await into(body.stagedPath);
@@ -182,6 +187,7 @@ export async function openFolder(path: string): Promise<Store> {
           } finally {
             await file.close();
           }
+          await after;
           await into(temporary);
         } catch (e) {
           await rm(temporary, { force: true });
@@ -194,22 +200,27 @@ export async function openFolder(path: string): Promise<Store> {
       }
     },
     async putNew(prefix, files, signal) {
-      const touched = new Set<string>();
+      /** What the folders that are written to hold already: one listing costs less than asking for each name. */
+      const there = new Map<string, ReadonlySet<string>>();
       let written = 0;
       try {
         for (const { path, bytes } of files) {
           const final = at(prefix + path);
-          if (statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
           const folder = dirname(final);
-          if (!touched.has(folder)) await prepare(folder);
-          touched.add(folder);
-          writeDurably(final, bytes, written < SYNCED_ONE_BY_ONE);
+          let names = there.get(folder);
+          if (!names) {
+            await prepare(folder);
+            names = new Set(await readdir(folder));
+            there.set(folder, names);
+          }
+          if (names.has(basename(final)) && statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
+          writeMoved(final, `${folder}${sep}.${tag}-${written}.tmp`, bytes, written < SYNCED_ONE_BY_ONE);
           if (++written % 64 === 0) {
             signal?.throwIfAborted();
             await setImmediate();
           }
         }
-        for (const folder of touched) await syncFolder(folder);
+        if (written > 0) for (const folder of there.keys()) await syncFolder(folder);
       } catch (e) {
         throw (e as Error).name === "AbortError" ? e : refuse(e);
       }
@@ -252,8 +263,7 @@ const STATS_IN_A_ROW = 1000;
 const SYNCED_ONE_BY_ONE = 64;
 
 /** Writes a file under a temporary name and moves it over; synchronous, since thousands of them come in a row. */
-function writeDurably(final: string, bytes: Uint8Array, synced: boolean): void {
-  const temporary = join(dirname(final), `.${randomBytes(6).toString("hex")}.tmp`);
+function writeMoved(final: string, temporary: string, bytes: Uint8Array, synced: boolean): void {
   try {
     const fd = openSync(temporary, "wx");
     try {

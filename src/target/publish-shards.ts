@@ -1,5 +1,5 @@
 import { infoValue } from "../index/index-info.ts";
-import { removedAfter } from "../index/merge.ts";
+import { isGone, removedAfter } from "../index/merge.ts";
 import { mapOf, nameIn, placesByName, recordAt } from "../index/repodata.ts";
 import {
   makeShard,
@@ -11,7 +11,7 @@ import {
 } from "../index/shards.ts";
 import type { RunExportsOf } from "./publish-run-exports.ts";
 import type { NewFile } from "./store.ts";
-import { type SubdirJob, write } from "./subdir-index.ts";
+import { type SubdirJob, writeFile } from "./subdir-job.ts";
 
 const INDEX = "repodata_shards.msgpack.zst";
 
@@ -43,7 +43,7 @@ export async function publishShards(job: SubdirJob, runExports: RunExportsOf): P
   await store.putNew(`${subdir}/`, shardFiles(job, ours ? job.names : undefined, shards, runExports), signal);
   const bytes = makeShardIndex({ info: shardInfo(job), shards });
   if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[INDEX] = stored.version;
-  else await write(job, INDEX, bytes, "any");
+  else await writeFile(job, INDEX, bytes, "any");
   const unreferenced: Record<string, number> = Object.fromEntries(old);
   const named = new Set(shards.values());
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
@@ -65,8 +65,6 @@ function* shardFiles(
   runExports: RunExportsOf,
 ): Generator<NewFile> {
   const places = placesByName(index, names);
-  const gone = (fileName: string) =>
-    change.add.has(fileName) || change.remove?.has(fileName) || change.takenBack?.has(fileName);
   const added = new Map<string, ShardRecord[]>();
   for (const [fileName, { record, v3 }] of change.add) {
     const name = nameIn(record);
@@ -79,7 +77,7 @@ function* shardFiles(
     const records: ShardRecord[] = added.get(name) ?? [];
     for (const place of places.get(name) ?? []) {
       const r = recordAt(index, place);
-      if (!gone(r.fileName)) records.push({ ...r, runExports: runExports(r.fileName) });
+      if (!isGone(change, r.fileName)) records.push({ ...r, runExports: runExports(r.fileName) });
     }
     if (records.length === 0) {
       shards.delete(name);

@@ -1,5 +1,5 @@
 import { MirrorError, TargetError } from "../errors.ts";
-import { decompressIndex } from "../index/compress.ts";
+import { decompressBz2, decompressIndex } from "../index/compress.ts";
 import { emptyRepodata, type Repodata, readRepodata } from "../index/repodata.ts";
 import type { Store } from "./store.ts";
 
@@ -9,8 +9,13 @@ export interface FoundIndex {
   readonly jsonVersion: string | undefined;
 }
 
+const COMPRESSED = [
+  [".zst", decompressIndex],
+  [".bz2", decompressBz2],
+] as const;
+
 /**
- * A subdir's index as it is now: `repodata.json`, else its `.zst`, else an empty one.
+ * A subdir's index as it is now: `repodata.json`, else its `.zst` or `.bz2`, else an empty one.
  * @throws TargetError BAD_INDEX when there is one that can't be read: writing over it would lose what it lists.
  */
 export async function readIndex(store: Store, subdir: string, signal?: AbortSignal): Promise<FoundIndex> {
@@ -19,14 +24,14 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
   try {
     const stored = await store.get(json, signal);
     if (stored) return { index: readRepodata(stored.bytes), jsonVersion: stored.version };
-    path = `${json}.zst`;
-    const zst = await store.get(path, signal);
-    if (zst) return { index: readRepodata(await decompressIndex(zst.bytes)), jsonVersion: undefined };
-    for (const other of [`${json}.bz2`, `${subdir}/repodata_shards.msgpack.zst`]) {
-      path = other;
-      if (await store.stat(other, signal))
-        throw new Error("it is the only index of this subdir, and repodata.json can't be made from it");
+    for (const [suffix, decompressed] of COMPRESSED) {
+      path = `${json}${suffix}`;
+      const compressed = await store.get(path, signal);
+      if (compressed) return { index: readRepodata(await decompressed(compressed.bytes)), jsonVersion: undefined };
     }
+    path = `${subdir}/repodata_shards.msgpack.zst`;
+    if (await store.stat(path, signal))
+      throw new Error("it is the only index of this subdir, and repodata.json can't be made from it");
     return { index: emptyRepodata(subdir), jsonVersion: undefined };
   } catch (e) {
     throw badIndex(store, path, e);

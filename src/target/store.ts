@@ -57,13 +57,15 @@ export interface Store {
   ): Promise<{ readonly sha256: string; readonly md5: string; readonly size: number } | undefined>;
   /**
    * Gives the version of what was written.
-   * @throws PreconditionFailed
+   * @param after the file appears under its name only when this has come true; its content may be written before.
+   * @throws PreconditionFailed, or what `after` fails with
    */
   put(
     path: string,
     body: Uint8Array | StagedFile | Pieces,
     expect: Precondition,
     signal?: AbortSignal,
+    after?: Promise<unknown>,
   ): Promise<string>;
   /**
    * Writes files whose names say what is in them: one that is there with the same size stays as it is. None is ever

@@ -1,0 +1,81 @@
+/** Thrown where bytes are not the msgpack that was expected. */
+export class MsgpackError extends Error {}
+
+/**
+ * Walks msgpack bytes value by value, making nothing of what is not asked for: the shard index of a large subdir holds
+ * tens of thousands of hashes (a general decoder takes 0.25 s for 20,000, this 10 ms).
+ */
+export class MsgpackReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  /** Whether everything was read. */
+  get done(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+  /** Members of the map that begins here. */
+  map(): number {
+    const head = this.#byte();
+    if (head >= 0x80 && head <= 0x8f) return head & 15;
+    if (head === 0xde) return this.#number(2);
+    if (head === 0xdf) return this.#number(4);
+    throw new MsgpackError("a map was expected");
+  }
+  text(): string {
+    const length = this.#textLength(this.#byte());
+    if (length === undefined) throw new MsgpackError("text was expected");
+    return this.#take(length).toString("utf8");
+  }
+  /** A byte string, or text; what it gives shares the memory. */
+  bytesOrText(): Buffer {
+    const head = this.#byte();
+    const length = this.#textLength(head) ?? this.#binLength(head);
+    if (length === undefined) throw new MsgpackError("bytes were expected");
+    return this.#take(length);
+  }
+  /** Passes over one value. */
+  skip(depth = 0): void {
+    if (depth > 64) throw new MsgpackError("nested too deep");
+    const head = this.#byte();
+    const length = this.#textLength(head) ?? this.#binLength(head);
+    if (length !== undefined) this.#take(length);
+    else if (head <= 0x7f || head >= 0xe0 || (head >= 0xc0 && head <= 0xc3)) return;
+    else if (head <= 0x9f) this.#skipMany((head & 15) * (head < 0x90 ? 2 : 1), depth);
+    else if (head === 0xdc || head === 0xdd) this.#skipMany(this.#number(head === 0xdc ? 2 : 4), depth);
+    else if (head === 0xde || head === 0xdf) this.#skipMany(2 * this.#number(head === 0xde ? 2 : 4), depth);
+    else if (head >= 0xd4 && head <= 0xd8) this.#take(1 + 2 ** (head - 0xd4));
+    else if (head >= 0xc7 && head <= 0xc9) this.#take(1 + this.#number(2 ** (head - 0xc7)));
+    else if (head === 0xca) this.#take(4);
+    else if (head === 0xcb) this.#take(8);
+    else this.#take(2 ** (head >= 0xd0 ? head - 0xd0 : head - 0xcc));
+  }
+
+  #skipMany(count: number, depth: number): void {
+    if (count > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
+    for (let i = 0; i < count; i++) this.skip(depth + 1);
+  }
+  #textLength(head: number): number | undefined {
+    if (head >= 0xa0 && head <= 0xbf) return head & 31;
+    return head >= 0xd9 && head <= 0xdb ? this.#number(2 ** (head - 0xd9)) : undefined;
+  }
+  #binLength(head: number): number | undefined {
+    return head >= 0xc4 && head <= 0xc6 ? this.#number(2 ** (head - 0xc4)) : undefined;
+  }
+  #byte(): number {
+    const byte = this.#bytes[this.#at++];
+    if (byte === undefined) throw new MsgpackError("it ends early");
+    return byte;
+  }
+  #number(bytes: number): number {
+    return this.#take(bytes).readUIntBE(0, bytes);
+  }
+  #take(length: number): Buffer {
+    if (length > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+}

@@ -1,0 +1,190 @@
+import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts";
+import type { IndexFiles } from "../index/index-files.ts";
+import { countMerged, mergedPieces, mergedSize } from "../index/merge.ts";
+import type { SubdirState } from "./index-state.ts";
+import { decide } from "./next-index.ts";
+import { publishCurrent } from "./publish-current.ts";
+import { publishRunExports } from "./publish-run-exports.ts";
+import { publishShards } from "./publish-shards.ts";
+import { readIndex, readIndexFile } from "./read-index.ts";
+import type { Store } from "./store.ts";
+import {
+  type Addition,
+  type PublishedSubdir,
+  type PublishOptions,
+  type SubdirJob,
+  type SubdirWish,
+  writeDerived,
+  writeFile,
+} from "./subdir-job.ts";
+
+/** Changes whenever the derived files would come out otherwise for the same records. */
+const FORMAT = 1;
+
+/** The index as the packages themselves say it, before patches. */
+const UNPATCHED = "repodata_from_packages.json";
+
+/** Files that no client of today reads, or that we don't make: one left behind a change hides packages from its readers. */
+const STALE = [
+  "current_repodata.json.zst",
+  "current_repodata.json.bz2",
+  `${UNPATCHED}.zst`,
+  `${UNPATCHED}.bz2`,
+  "repodata_shards_from_packages.msgpack.zst",
+  "run_exports.json.zst",
+  "run_exports.json.bz2",
+  "repodata.json.gz",
+  "repodata.jlap",
+];
+
+/**
+ * Merges a wish into a subdir's index and writes what changes, in the order in which no reader ever misses a file: shards,
+ * their index, run exports, `repodata.json.zst` and `.bz2`, `repodata.json`, and what is made from it (CEP 16;
+ * docs/decisions/009).
+ * Everything the wish does not name stays, byte for byte.
+ * @param replaced additions whose files were moved in by an earlier try.
+ * @throws PreconditionFailed when another writer was quicker; nothing is lost, run it again.
+ */
+export async function publishSubdir(
+  store: Store,
+  subdir: string,
+  wish: SubdirWish,
+  replaced: Set<Addition>,
+  state: SubdirState | undefined,
+  options: PublishOptions,
+  signal?: AbortSignal,
+): Promise<PublishedSubdir & { readonly state: SubdirState }> {
+  const { files, warn } = options;
+  const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
+  if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, state };
+  const { index, jsonVersion } = await readIndex(store, subdir, signal);
+  for (const fault of index.faults) warn(`${subdir}/repodata.json: ${fault}`);
+  const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
+  const takenBack = new Set([...(wish.takenBack ?? []), ...(await stillMissing(store, subdir, wish, signal))]);
+  const { next, unpatched } = decide(index, from, subdir, { ...wish, takenBack }, files, warn);
+  const made = madeWith(files);
+  const known = jsonVersion !== undefined && state?.made === made && state.versions["repodata.json"] === jsonVersion;
+  const job: SubdirJob = {
+    ...next,
+    changed: next.changed || jsonVersion === undefined,
+    store,
+    subdir,
+    wish,
+    options,
+    signal,
+    fresh: known ? state : undefined,
+    written: [],
+    versions: {},
+  };
+  // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
+  if (job.changed && jsonVersion !== undefined) await removeStale(job);
+  for (const a of wish.additions) {
+    if (!a.replaceWith || replaced.has(a)) continue;
+    await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal);
+    replaced.add(a);
+  }
+  const runExports = await publishRunExports(job);
+  let unreferenced: Record<string, number> = {};
+  if (unpatched?.changed) await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), "any");
+  if (jsonVersion !== undefined) {
+    if (files.shards) unreferenced = await publishShards(job, runExports);
+    await publishMonolithic(job, jsonVersion);
+  } else {
+    // Nothing is there to be stale. The merge starts from repodata.json: a run that dies must not leave shards alone.
+    await publishMonolithic(job, jsonVersion);
+    await removeStale(job);
+    if (files.shards) unreferenced = await publishShards(job, runExports);
+  }
+  if (files.currentRepodata) await publishCurrent(job);
+  const records = countMerged(job.index, job.change);
+  return {
+    subdir,
+    records,
+    written: job.written,
+    version: job.versions["repodata.json"] as string,
+    state: { versions: job.versions, made, unreferenced, records },
+  };
+}
+
+/** `repodata.json`, and before it its compressed forms, which clients ask for first. */
+async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined): Promise<void> {
+  const { index, change, changed, options } = job;
+  const content = (): Iterable<Uint8Array> => (changed ? mergedPieces(index, change) : [index.bytes]);
+  const size = changed ? mergedSize(index, change) : index.bytes.length;
+  const level = options.files.zstdLevel ?? levelFor(size);
+  const compress = async (): Promise<void> => {
+    if (options.files.zst) await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
+    if (options.files.bz2) await writeDerived(job, "repodata.json.bz2", () => compressedBz2(content()));
+  };
+  const compressed = compress();
+  if (!changed) {
+    await compressed;
+    job.versions["repodata.json"] = jsonVersion as string;
+    return;
+  }
+  // Written to disk while zstd's threads compress; it appears when the compressed form is there.
+  const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
+  const plain = writeFile(job, "repodata.json", content(), expect, compressed);
+  await Promise.all([compressed, plain]);
+}
+
+/** What files made from the same records depend on. */
+function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
+  return JSON.stringify([FORMAT, process.versions["zstd"], zstdLevel, baseUrl]);
+}
+
+function isEmpty({ additions, remove, takenBack, missing, runExports, patch }: SubdirWish): boolean {
+  const sets = [remove, takenBack, missing, runExports];
+  return additions.length === 0 && !patch && sets.every((s) => !s || s.size === 0);
+}
+
+/** The version of `repodata.json` when all index files are those we wrote last, with the same settings. */
+async function upToDate(
+  store: Store,
+  subdir: string,
+  state: SubdirState | undefined,
+  { files, now }: PublishOptions,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  if (state?.made !== madeWith(files)) return undefined;
+  if (Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs)) return undefined;
+  const wanted = [
+    "repodata.json",
+    ...(files.zst ? ["repodata.json.zst"] : []),
+    ...(files.bz2 ? ["repodata.json.bz2"] : []),
+    ...(files.shards ? ["repodata_shards.msgpack.zst"] : []),
+    ...(files.currentRepodata ? ["current_repodata.json"] : []),
+  ];
+  for (const name of new Set([...wanted, ...Object.keys(state.versions)])) {
+    const there = await store.stat(`${subdir}/${name}`, signal);
+    if (!there || there.version !== state.versions[name]) return undefined;
+  }
+  return state.versions["repodata.json"];
+}
+
+async function stillMissing(store: Store, subdir: string, wish: SubdirWish, signal?: AbortSignal): Promise<string[]> {
+  const missing: string[] = [];
+  for (const fileName of wish.missing ?? [])
+    if (!(await store.stat(`${subdir}/${fileName}`, signal))) missing.push(fileName);
+  return missing;
+}
+
+/** Removes index files that would tell of a state that is gone, and that this run does not write anew. */
+async function removeStale({ store, subdir, options, signal }: SubdirJob): Promise<void> {
+  const { files } = options;
+  const unwanted = [
+    ...STALE,
+    ...(files.zst ? [] : ["repodata.json.zst"]),
+    ...(files.bz2 ? [] : ["repodata.json.bz2"]),
+    ...(files.shards ? [] : ["repodata_shards.msgpack.zst"]),
+    ...(files.currentRepodata ? [] : ["current_repodata.json"]),
+    ...(files.runExports ? [] : ["run_exports.json"]),
+  ];
+  for (const name of unwanted) {
+    if (!(await store.stat(`${subdir}/${name}`, signal))) continue;
+    await store.remove(`${subdir}/${name}`, signal);
+    options.warn(
+      `${subdir}/${name} was removed: it is not among the files this run writes, and a stale one hides packages`,
+    );
+  }
+}

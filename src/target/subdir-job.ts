@@ -1,0 +1,131 @@
+import type { IndexFiles } from "../index/index-files.ts";
+import type { IndexChange } from "../index/merge.ts";
+import type { Patch } from "../index/patch.ts";
+import type { Repodata } from "../index/repodata.ts";
+import type { SubdirState } from "./index-state.ts";
+import type { Pieces, Precondition, StagedFile, Store } from "./store.ts";
+
+/** A package that is in place (or staged to replace one) and has to be in the index. */
+export interface Addition {
+  readonly subdir: string;
+  readonly fileName: string;
+  /** Compact JSON. */
+  readonly record: Uint8Array;
+  readonly sha256: string;
+  /** Whether the record needs repodata v3 (CEP 48). */
+  readonly v3?: boolean;
+  /** The package's run exports as compact JSON, `{}` for none; absent when they are not known. */
+  readonly runExports?: Uint8Array;
+  /** Set where the file replaces another: it is moved only when the index is written, so that both change together. */
+  readonly replaceWith?: StagedFile;
+}
+
+/** What is to become of a subdir's index. */
+export interface SubdirWish {
+  readonly additions: readonly Addition[];
+  /** Files whose records go. */
+  readonly remove?: ReadonlySet<string>;
+  /** Files whose records go and whose names are listed as taken back. */
+  readonly takenBack?: ReadonlySet<string>;
+  /** Like `takenBack`, for files that are still not there when the index is written: another run may have brought one. */
+  readonly missing?: ReadonlySet<string>;
+  /** Run exports of files that are in the index already, where they are known. */
+  readonly runExports?: ReadonlyMap<string, Uint8Array>;
+  /** Hot-fixes to apply to what the packages themselves say. */
+  readonly patch?: Patch;
+}
+
+export interface PublishOptions {
+  readonly files: IndexFiles;
+  readonly warn: (message: string) => void;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+export interface PublishedSubdir {
+  readonly subdir: string;
+  readonly records: number;
+  /** The index files that were written; none when nothing changed. */
+  readonly written: readonly string[];
+  /** The version of its `repodata.json`. */
+  readonly version: string;
+}
+
+/** What the index of a subdir is to be, and how it differs from what is there. */
+export interface NextIndex {
+  readonly index: Repodata;
+  /** What is to be changed about `index`. */
+  readonly change: IndexChange;
+  /** Whether the outcome differs from the `repodata.json` that is there. */
+  readonly changed: boolean;
+  /** Names of packages whose records differ, in lower case. */
+  readonly names: ReadonlySet<string>;
+  /** Files whose content is new to the index. */
+  readonly newFiles: ReadonlySet<string>;
+  /** Files that are no longer part of the channel. */
+  readonly goneFiles: ReadonlySet<string>;
+  /** Run exports that a patch changes. */
+  readonly patchedRunExports: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Everything that the publishing of one subdir works on. */
+export interface SubdirJob extends NextIndex {
+  readonly store: Store;
+  readonly subdir: string;
+  readonly wish: SubdirWish;
+  readonly options: PublishOptions;
+  readonly signal: AbortSignal | undefined;
+  /** What we wrote last, when nobody else changed the index since; undefined otherwise. */
+  readonly fresh: SubdirState | undefined;
+  /** Paths of the files written so far. */
+  readonly written: string[];
+  /** Versions of the index files, by name, as they are now. */
+  readonly versions: Record<string, string>;
+}
+
+/** Writes a file that is made from the index, unless it is known or seen to be what it would become. */
+export async function writeDerived(
+  job: SubdirJob,
+  name: string,
+  content: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<void> {
+  const path = `${job.subdir}/${name}`;
+  if (!job.changed) {
+    const there = await job.store.stat(path, job.signal);
+    const ours = there && job.fresh?.versions[name] === there.version;
+    if (there && (ours || (await holds(job.store, path, content(), job.signal)))) {
+      job.versions[name] = there.version;
+      return;
+    }
+  }
+  await writeFile(job, name, content(), "any");
+}
+
+/** Writes one file of the index and notes that. `after`: see `Store.put`. */
+export async function writeFile(
+  job: SubdirJob,
+  name: string,
+  content: Uint8Array | Pieces,
+  expect: Precondition,
+  after?: Promise<unknown>,
+): Promise<void> {
+  job.versions[name] = await job.store.put(`${job.subdir}/${name}`, content, expect, job.signal, after);
+  job.written.push(`${job.subdir}/${name}`);
+}
+
+/** Whether a file of the store has exactly this content. */
+export async function holds(
+  store: Store,
+  path: string,
+  content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const stored = await store.get(path, signal);
+  if (!stored) return false;
+  let at = 0;
+  for await (const piece of content) {
+    if (Buffer.compare(stored.bytes.subarray(at, at + piece.length), piece) !== 0) return false;
+    at += piece.length;
+  }
+  return at === stored.bytes.length;
+}
