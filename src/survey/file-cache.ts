@@ -33,6 +33,7 @@ export interface FileCache {
   covered(subdir: string): string | undefined;
   /** Adds files, and notes which `repodata.json` lists what is remembered now. */
   remember(subdir: string, files: Iterable<ReadFile>, covered: string | undefined): void;
+  /** Removes files; then no index lists what is remembered, until `remember` names one. */
   forget(subdir: string, fileNames: Iterable<string>): void;
   /** What was told of the index of this version, as `rememberSummary` was given it. */
   summary(subdir: string, version: string): string | undefined;
@@ -119,8 +120,13 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
     },
     forget(subdir, fileNames) {
       const remove = db.prepare("DELETE FROM files WHERE subdir = ? AND name = ?");
+      const uncover = db.prepare("DELETE FROM indexes WHERE subdir = ?");
       inOne(() => {
-        for (const fileName of fileNames) remove.run(subdir, fileName);
+        for (const fileName of fileNames) {
+          remove.run(subdir, fileName);
+          // Its record is still in that index, until the one without it is written.
+          uncover.run(subdir);
+        }
       });
     },
     summary(subdir, version) {

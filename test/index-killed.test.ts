@@ -1,0 +1,250 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { hash } from "node:crypto";
+import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { test } from "node:test";
+import { indexChannel } from "../src/index-channel.ts";
+import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
+import { temporary } from "./support/folders.ts";
+import { gistOf, TEMPORARY } from "./support/index-gist.ts";
+
+const dyingIndex = new URL("support/dying-index.ts", import.meta.url).pathname;
+const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
+
+/** Two hundred processes start here: compiled code that they share halves the time. */
+const compiled = temporary();
+
+/** Runs that are killed at the same time. */
+const AT_ONCE = 2;
+
+type Packages = ReadonlyMap<string, BuiltPackage>;
+
+function index(channel: string) {
+  return indexChannel({ channel, env: {}, threads: 1 });
+}
+
+function packages(...all: readonly (readonly [subdir: string, p: BuiltPackage])[]): Packages {
+  return new Map(all.map(([subdir, p]) => [`${subdir}/${p.fileName}`, p]));
+}
+
+/** Makes a channel's packages those given: changed ones become new files, as programs that copy write them. */
+function lay(channel: string, now: Packages, before: Packages = new Map()): void {
+  for (const path of before.keys()) if (now.get(path) !== before.get(path)) rmSync(join(channel, path));
+  for (const [path, p] of now) {
+    if (before.get(path) === p) continue;
+    mkdirSync(dirname(join(channel, path)), { recursive: true });
+    writeFileSync(join(channel, path), p.bytes);
+  }
+}
+
+/** A copy whose files keep inode and time, by which they are known; but not the databases, which are written in place. */
+function twin(channel: string): string {
+  const copy = temporary();
+  for (const entry of readdirSync(channel, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    const to = join(copy, relative(channel, path));
+    mkdirSync(entry.isDirectory() ? to : dirname(to), { recursive: true });
+    if (entry.isFile()) (entry.name === "files.db" ? copyFileSync : linkSync)(path, to);
+  }
+  return copy;
+}
+
+/** What a channel of these packages is when it is indexed from nothing. */
+async function fromNothing(now: Packages): Promise<Map<string, string>> {
+  const channel = temporary();
+  lay(channel, now);
+  await index(channel);
+  return gistOf(channel);
+}
+
+/** Whatever a client sees is of the time before or after the run, and what the new index lists is there. */
+function whole(channel: string, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+  const seen = gistOf(channel);
+  for (const place of new Set([...seen.keys(), ...before.keys(), ...after.keys()])) {
+    const now = seen.get(place);
+    assert.ok(now === before.get(place) || now === after.get(place), `${place} is neither old nor new: ${now}`);
+  }
+  for (const [place, text] of seen) {
+    if (!place.endsWith("/repodata.json") || text !== after.get(place)) continue;
+    const { packages, "packages.conda": conda } = JSON.parse(text) as Record<
+      string,
+      Record<string, { sha256: string }>
+    >;
+    for (const [fileName, { sha256 }] of Object.entries({ ...packages, ...conda }))
+      assert.equal(hash("sha256", readFileSync(join(channel, dirname(place), fileName)), "hex"), sha256, fileName);
+  }
+}
+
+/** A run that nobody kills puts everything right, and then there is nothing left to do. */
+async function repaired(channel: string, after: ReadonlyMap<string, string>): Promise<void> {
+  assert.equal((await index(channel)).exitCode, 0);
+  assert.deepEqual(Object.fromEntries(gistOf(channel)), Object.fromEntries(after));
+  const { read, removed, written } = await index(channel);
+  assert.deepEqual([read, removed, written], [0, 0, []]);
+}
+
+function run(args: readonly string[], killAfterMs?: number): Promise<{ signal: string | null; stdout: string }> {
+  return new Promise((resolve, reject) => {
+    const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], env });
+    let [stdout, stderr] = ["", ""];
+    child.stdout.on("data", (d) => (stdout += d));
+    child.stderr.on("data", (d) => (stderr += d));
+    const timer = killAfterMs === undefined ? undefined : setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      if (code === 0 || signal === "SIGKILL") resolve({ signal, stdout });
+      else reject(new Error(stderr));
+    });
+  });
+}
+
+/** All that the next run finds, our own corner included. */
+function stateOf(channel: string): string {
+  const files = readdirSync(channel, { recursive: true, withFileTypes: true }).filter(
+    (e) => e.isFile() && !TEMPORARY.test(e.name),
+  );
+  const lines = files.map((e) => {
+    const path = join(e.parentPath, e.name);
+    return `${relative(channel, path)} ${hash("sha256", readFileSync(path))}`;
+  });
+  return lines.sort().join("\n");
+}
+
+/** Kills a run at each of its changes of the disk in turn, and has each of the channels it leaves repaired. */
+async function everyMoment(channel: string, after: ReadonlyMap<string, string>): Promise<string[]> {
+  const before = gistOf(channel);
+  const seen = new Set<string>();
+  const changes = JSON.parse((await run([dyingIndex, twin(channel), "0"])).stdout) as string[];
+  let next = 1;
+  const line = async () => {
+    for (let moment = next++; moment <= changes.length; moment = next++) {
+      const dead = twin(channel);
+      const { signal } = await run([dyingIndex, dead, String(moment)]);
+      try {
+        assert.equal(signal, "SIGKILL");
+        whole(dead, before, after);
+        // What is left of a temporary file makes no difference to the next run.
+        const left = stateOf(dead);
+        if (!seen.has(left)) await repaired(dead, after);
+        seen.add(left);
+      } catch (e) {
+        throw new Error(`killed before change ${moment}, ${changes[moment - 1]}: ${(e as Error).message}`, {
+          cause: e,
+        });
+      }
+      rmSync(dead, { recursive: true });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, line));
+  return changes;
+}
+
+const v3 = { schema_version: 3, extra_depends: { more: ["a"] } };
+const a = buildConda({ name: "a", runExports: { weak: ["a >=1"] } });
+const b = buildConda({ name: "b" });
+const d = buildConda({ name: "d", subdir: "linux-64" });
+const few = packages(["noarch", a], ["noarch", b]);
+const first = packages(
+  ["noarch", a],
+  ["noarch", b],
+  ["linux-64", buildTarBz2({ name: "c", subdir: "linux-64" })],
+  ["linux-64", d],
+);
+const second = packages(
+  ["noarch", buildConda({ name: "a", depends: ["b"] })],
+  ["noarch", buildConda({ name: "e", runExports: ["e"] })],
+  ["linux-64", buildTarBz2({ name: "c", subdir: "linux-64", version: "2.0" })],
+  ["linux-64", d],
+  ["linux-64", buildConda({ name: "f", subdir: "linux-64", index: v3 })],
+);
+
+/** The changes by which the phases of a run are told: databases, then the index files in their order. */
+function covers(changes: readonly string[], order: readonly string[]): void {
+  const places = order.map((file) => changes.findIndex((c) => /^(rename|link)/.test(c) && c.includes(file)));
+  assert.ok(!places.includes(-1), `${order[places.indexOf(-1)]} is among ${changes.join(", ")}`);
+  assert.deepEqual(
+    places,
+    [...places].sort((x, y) => x - y),
+    changes.join(", "),
+  );
+  for (const phase of ["BEGIN EXCLUSIVE", "write half a file", "run row", "exec COMMIT", "exit"])
+    assert.ok(
+      changes.some((c) => c.includes(phase)),
+      phase,
+    );
+}
+
+const DERIVED = ["noarch/run_exports", "noarch/shards/HASH", "noarch/repodata_shards", "noarch/repodata.json.zst"];
+const LAST = ["noarch/current_repodata.json", "index-state.json"];
+
+test("killed at each of 50 moments of indexing a new channel, clients see nothing half done, and the next run repairs it", async () => {
+  const channel = temporary();
+  lay(channel, few);
+  const changes = await everyMoment(channel, await fromNothing(few));
+  assert.ok(changes.length >= 50, `${changes.length} moments`);
+  covers(changes, ["noarch/repodata.json", ...DERIVED, ...LAST]);
+});
+
+test("killed at each of 80 moments after packages came, changed and went, clients see the old or the new state, and the next run repairs it", async () => {
+  const channel = temporary();
+  lay(channel, first);
+  await index(channel);
+  lay(channel, second, first);
+  const changes = await everyMoment(channel, await fromNothing(second));
+  assert.ok(changes.length >= 80, `${changes.length} moments`);
+  covers(changes, [...DERIVED, "noarch/repodata.json", ...LAST]);
+});
+
+test("killed at each of 30 moments after packages went, none that is gone stays in the index", async () => {
+  const channel = temporary();
+  lay(channel, few);
+  await index(channel);
+  const one = packages(["noarch", a]);
+  lay(channel, one, few);
+  const changes = await everyMoment(channel, await fromNothing(one));
+  assert.ok(changes.length >= 30, `${changes.length} moments`);
+});
+
+test("killed 40 times at random moments while packages come, change and go, clients see the old or the new state each time", async () => {
+  let seed = 20260101;
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
+    return ((seed >>> 8) * below) >>> 24;
+  };
+  const versions = ["1.0", "2.0"].flatMap((version) =>
+    ["x", "y"].flatMap((depends) =>
+      ["a", "b", "c", "d"].flatMap((name) =>
+        ["noarch", "linux-64"].map(
+          (subdir) => [subdir, buildConda({ name, version, depends: [depends], subdir })] as const,
+        ),
+      ),
+    ),
+  );
+  const channel = temporary();
+  let now: Packages = new Map();
+  const args = [cli, "index", channel, "-q", "--threads", "1"];
+  const began = performance.now();
+  await run([...args.slice(0, 2), temporary(), ...args.slice(3)]);
+  const duration = 2 * (performance.now() - began);
+  let killed = 0;
+  for (let round = 1; round <= 40; round++) {
+    const next = new Map(now);
+    for (let i = 0; i <= random(3); i++) {
+      const [subdir, p] = versions[random(versions.length)] as (typeof versions)[number];
+      const path = `${subdir}/${p.fileName}`;
+      if (next.get(path) === p) next.delete(path);
+      else next.set(path, p);
+    }
+    const before = gistOf(channel);
+    lay(channel, next, now);
+    now = next;
+    const after = await fromNothing(now);
+    const { signal } = await run(args, (random(1000) * duration) / 1000);
+    if (signal === "SIGKILL") killed++;
+    whole(channel, before, after);
+    if (round % 8 === 0) await repaired(channel, after);
+  }
+  assert.ok(killed >= 10, `${killed} of 40 runs were killed before they were done`);
+});

@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { hash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { zstdDecompressSync } from "node:zlib";
+import { decode } from "@msgpack/msgpack";
+
+/** Files that an index is made of. */
+const PLAIN = ["repodata.json", "repodata.json.zst", "current_repodata.json", "run_exports.json"];
+const SHARDS = "repodata_shards.msgpack.zst";
+
+/**
+ * What clients find in a channel, by where they find it: each index file and the shard of each package name, as JSON,
+ * without `removed`, which tells of the past. On the way everything is held to what clients insist on: files parse, shards
+ * are there and have the bytes that their name promises, no file is there that could be mistaken for another.
+ */
+export function gistOf(channel: string): Map<string, string> {
+  const gist = new Map<string, string>();
+  for (const subdir of readdirSync(channel)) {
+    if (subdir.startsWith(".")) continue;
+    for (const name of PLAIN) {
+      const path = join(channel, subdir, name);
+      if (existsSync(path)) gist.set(`${subdir}/${name}`, plainGist(readFileSync(path), name));
+    }
+    if (existsSync(join(channel, subdir, SHARDS))) shardGists(channel, subdir, gist);
+    strangers(channel, subdir);
+  }
+  return gist;
+}
+
+/** A file that has our temporary name: no client takes it for anything, and the next run removes it. */
+export const TEMPORARY = /^\.[0-9a-f]{12}\.tmp$/;
+
+function strangers(channel: string, subdir: string): void {
+  for (const entry of readdirSync(join(channel, subdir), { withFileTypes: true })) {
+    const known = [...PLAIN, SHARDS, "shards"].includes(entry.name) || /\.(conda|tar\.bz2)$/.test(entry.name);
+    assert.ok(known || TEMPORARY.test(entry.name), `${subdir}/${entry.name} could be mistaken for something`);
+    assert.equal(entry.isDirectory(), entry.name === "shards", entry.name);
+  }
+  if (!existsSync(join(channel, subdir, "shards"))) return;
+  for (const name of readdirSync(join(channel, subdir, "shards"))) {
+    if (TEMPORARY.test(name)) continue;
+    const bytes = readFileSync(join(channel, subdir, "shards", name));
+    assert.equal(name, `${hash("sha256", bytes, "hex")}.msgpack.zst`, "a shard is what its name says");
+  }
+}
+
+function plainGist(bytes: Uint8Array, name: string): string {
+  const index = JSON.parse(Buffer.from(name.endsWith(".zst") ? zstdDecompressSync(bytes) : bytes).toString("utf8"));
+  delete index.removed;
+  return JSON.stringify(index);
+}
+
+function shardGists(channel: string, subdir: string, gist: Map<string, string>): void {
+  const { info, shards } = unpack(join(channel, subdir, SHARDS)) as {
+    info: { shards_base_url: string };
+    shards: Record<string, Uint8Array>;
+  };
+  gist.set(`${subdir}/${SHARDS}`, JSON.stringify(info));
+  for (const [name, sha256] of Object.entries(shards)) {
+    const path = join(channel, subdir, info.shards_base_url, `${Buffer.from(sha256).toString("hex")}.msgpack.zst`);
+    const shard = unpack(path) as { removed?: unknown };
+    assert.equal(hash("sha256", readFileSync(path), "hex"), Buffer.from(sha256).toString("hex"), path);
+    delete shard.removed;
+    gist.set(`${subdir}/shards of ${name}`, JSON.stringify(shard));
+  }
+}
+
+function unpack(path: string): unknown {
+  return decode(zstdDecompressSync(readFileSync(path)));
+}
