@@ -1,7 +1,8 @@
+import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
 import { type MirrorError, reviveError } from "../errors.ts";
 import type { SurveyedPackage, SurveyOptions } from "./survey-package.ts";
-import type { FromWorker, ToWorker } from "./worker.ts";
+import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
 
 /** What became of one package. */
 export type Surveyed =
@@ -10,6 +11,9 @@ export type Surveyed =
 
 /** Files that go to a thread in one message; a message costs what reading a small package does. */
 const BATCH = 16;
+
+/** Megabytes that a thread's new objects may take: what a package leaves behind is soon gone, and more room is only filled. */
+const YOUNG_MB = 8;
 
 /** Messages on their way to one thread, so that it never waits for the next. */
 const AHEAD = 2;
@@ -30,7 +34,9 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
   const start = (needed: number) => {
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
     const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url);
-    while (workers.length < needed) workers.push(new Worker(entry));
+    const workerData: WorkerData = { compileCache: getCompileCacheDir() };
+    const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
+    while (workers.length < needed) workers.push(new Worker(entry, { workerData, resourceLimits }));
   };
   return {
     async *read(folder, subdir, fileNames, signal) {

@@ -213,8 +213,14 @@ export async function openFolder(path: string): Promise<Store> {
             names = new Set(await readdir(folder));
             there.set(folder, names);
           }
-          if (names.has(basename(final)) && statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
-          writeMoved(final, `${folder}${sep}.${tag}-${written}.tmp`, bytes, written < SYNCED_ONE_BY_ONE);
+          const synced = written < SYNCED_ONE_BY_ONE;
+          if (!names.has(basename(final))) writeNow(final, bytes, synced);
+          else if (statSync(final, { throwIfNoEntry: false })?.size !== bytes.length) {
+            // What is there was cut, and an index may name it already.
+            const temporary = `${folder}${sep}.${tag}-${written}.tmp`;
+            writeNow(temporary, bytes, synced);
+            renameSync(temporary, final);
+          } else continue;
           if (++written % 64 === 0) {
             signal?.throwIfAborted();
             await setImmediate();
@@ -262,20 +268,17 @@ const STATS_IN_A_ROW = 1000;
  */
 const SYNCED_ONE_BY_ONE = 64;
 
-/** Writes a file under a temporary name and moves it over; synchronous, since thousands of them come in a row. */
-function writeMoved(final: string, temporary: string, bytes: Uint8Array, synced: boolean): void {
+/** Writes a file that is not there; synchronous, since thousands of them come in a row. */
+function writeNow(path: string, bytes: Uint8Array, synced: boolean): void {
+  const fd = openSync(path, "wx");
   try {
-    const fd = openSync(temporary, "wx");
-    try {
-      for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
-      if (synced) fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, final);
+    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+    if (synced) fsyncSync(fd);
   } catch (e) {
-    rmSync(temporary, { force: true });
+    rmSync(path, { force: true });
     throw e;
+  } finally {
+    closeSync(fd);
   }
 }
 

@@ -68,8 +68,9 @@ export interface Store {
     after?: Promise<unknown>,
   ): Promise<string>;
   /**
-   * Writes files whose names say what is in them: one that is there with the same size stays as it is. None is ever
-   * visible in part. Many at a time are not safe from a power failure until something names them (decisions/009).
+   * Writes files whose names say what is in them, before anything names them: one that is there with the same size stays as
+   * it is, one of another size is replaced in one step. To be called inside `exclusive`. Not every one of many is safe
+   * from a power failure (decisions/009).
    * @param prefix goes before each path.
    */
   putNew(prefix: string, files: Iterable<NewFile>, signal?: AbortSignal): Promise<void>;
