@@ -1,5 +1,6 @@
 import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
+import { NO_RUN_EXPORTS } from "../conda/run-exports.ts";
 import { type MirrorError, reviveError } from "../errors.ts";
 import type { SurveyedPackage, SurveyOptions } from "./survey-package.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
@@ -64,7 +65,9 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
           for (const [i, a] of answer.entries()) {
             const fileName = batch[i] as string;
             results.push(
-              "error" in a ? { fileName, ok: false, error: reviveError(a.error) } : { fileName, ok: true, ...a },
+              "error" in a
+                ? { fileName, ok: false, error: reviveError(a.error) }
+                : { fileName, ok: true, ...a, record: bytesOf(a.record), runExports: bytesOf(a.runExports) },
             );
           }
           send();
@@ -99,4 +102,8 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
       workers = [];
     },
   };
+}
+
+function bytesOf(text: string): Uint8Array {
+  return text === "{}" ? NO_RUN_EXPORTS : Buffer.from(text, "latin1");
 }

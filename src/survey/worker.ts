@@ -17,8 +17,16 @@ export interface ToWorker {
   readonly options: SurveyOptions;
 }
 
+/** A package as it crosses threads: its bytes as Latin-1 text, which costs a tenth of what a buffer does. */
+export type SentPackage = Omit<SurveyedPackage, "record" | "runExports"> & {
+  readonly record: string;
+  readonly runExports: string;
+};
+
 /** What each of them turned out to be, in the same order. */
-export type FromWorker = readonly (SurveyedPackage | { readonly error: SentError })[];
+export type FromWorker = readonly (SentPackage | { readonly error: SentError })[];
+
+const textOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 
 const port = parentPort;
 if (!port) throw new Error("this file is a worker thread's");
@@ -30,10 +38,11 @@ const { surveyPackage } = await import("./survey-package.ts");
 let queue: Promise<void> = Promise.resolve();
 port.on("message", (message: ToWorker) => {
   queue = queue.then(async () => {
-    const answer: (SurveyedPackage | { error: SentError })[] = [];
+    const answer: (SentPackage | { error: SentError })[] = [];
     for (const fileName of message.fileNames) {
       try {
-        answer.push(await surveyPackage(`${message.folder}/${fileName}`, fileName, message.subdir, message.options));
+        const one = await surveyPackage(`${message.folder}/${fileName}`, fileName, message.subdir, message.options);
+        answer.push({ ...one, record: textOf(one.record), runExports: textOf(one.runExports) });
       } catch (e) {
         answer.push({ error: sendError(e, fileName) });
       }

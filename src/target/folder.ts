@@ -204,7 +204,9 @@ export async function openFolder(path: string): Promise<Store> {
       const there = new Map<string, ReadonlySet<string>>();
       let written = 0;
       try {
-        for (const { path, bytes } of files) {
+        const { first, rest } = takeFirst(files, SYNCED_ONE_BY_ONE);
+        const few = first.length < SYNCED_ONE_BY_ONE;
+        for (const { path, bytes } of rest) {
           const final = at(prefix + path);
           const folder = dirname(final);
           let names = there.get(folder);
@@ -213,12 +215,11 @@ export async function openFolder(path: string): Promise<Store> {
             names = new Set(await readdir(folder));
             there.set(folder, names);
           }
-          const synced = written < SYNCED_ONE_BY_ONE;
-          if (!names.has(basename(final))) writeNow(final, bytes, synced);
+          if (!names.has(basename(final))) writeNow(final, bytes, few);
           else if (statSync(final, { throwIfNoEntry: false })?.size !== bytes.length) {
             // What is there was cut, and an index may name it already.
             const temporary = `${folder}${sep}.${tag}-${written}.tmp`;
-            writeNow(temporary, bytes, synced);
+            writeNow(temporary, bytes, few);
             renameSync(temporary, final);
           } else continue;
           if (++written % 64 === 0) {
@@ -263,10 +264,26 @@ export async function openFolder(path: string): Promise<Store> {
 const STATS_IN_A_ROW = 1000;
 
 /**
- * Of many files that are written at once, this many are synced each; syncing thousands takes minutes. One that a power
+ * Fewer files than this that are written at once are synced each; syncing thousands takes minutes. One that a power
  * failure cuts has another size than it must have, and is written again by the next run that makes it.
  */
 const SYNCED_ONE_BY_ONE = 64;
+
+/** The first items, and all of them: so that one can know whether there are many before any is used. */
+function takeFirst<T>(items: Iterable<T>, count: number): { first: readonly T[]; rest: Iterable<T> } {
+  const iterator = items[Symbol.iterator]();
+  const first: T[] = [];
+  while (first.length < count) {
+    const next = iterator.next();
+    if (next.done) break;
+    first.push(next.value);
+  }
+  function* all(): Generator<T> {
+    yield* first;
+    for (let next = iterator.next(); !next.done; next = iterator.next()) yield next.value;
+  }
+  return { first, rest: all() };
+}
 
 /** Writes a file that is not there; synchronous, since thousands of them come in a row. */
 function writeNow(path: string, bytes: Uint8Array, synced: boolean): void {
