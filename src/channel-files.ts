@@ -1,11 +1,12 @@
 import { basename } from "node:path";
+import { isSubdir } from "./conda/file-name.ts";
 import { loadVersions } from "./conda/version.ts";
 import { channeldata } from "./index/channeldata.ts";
 import type { PackageFacts } from "./index/package-facts.ts";
 import { channelPage, type PackageSummary, type SubdirSummary } from "./index/page/channel-page.ts";
 import { type PageRecord, pageRecord } from "./index/page/page-record.ts";
 import { subdirPage } from "./index/page/subdir-page.ts";
-import { eachRecord, findRecord, type Repodata } from "./index/repodata.ts";
+import { countRecords, eachRecord, findRecord, type Repodata } from "./index/repodata.ts";
 import type { FileCache } from "./survey/file-cache.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
@@ -40,22 +41,31 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
     await store.put(path, content(), "any");
     written.push(path);
   };
-  const changed = job.published.some((p) => p.written.length > 0);
-  const missing = async (path: string) => (await store.stat(path)) === undefined;
+  const subdirs = await indexedSubdirs(job);
+  const versions = JSON.stringify(subdirs);
+  /** Whether a file at the top was made of these very indexes, and is as it was then. */
+  const upToDate = async (path: string) => {
+    const there = await store.stat(path);
+    return there !== undefined && there.version === job.cache.summary(path, versions);
+  };
+  const writeTop = async (path: string, content: () => Iterable<Uint8Array>): Promise<void> => {
+    await write(path, content);
+    const there = await store.stat(path);
+    if (there) job.cache.rememberSummary(path, versions, there.version);
+  };
   let facts: Uint8Array | undefined;
-  if (job.channeldata && (changed || (await missing("channeldata.json")))) {
-    facts = await makeChanneldata(job, indexOf);
-    if (facts) await write("channeldata.json", () => [facts as Uint8Array]);
+  if (job.channeldata && !(await upToDate("channeldata.json"))) {
+    facts = await makeChanneldata(job.cache, subdirs, indexOf);
+    if (facts) await writeTop("channeldata.json", () => [facts as Uint8Array]);
   }
   if (job.html) {
     const { compare } = await loadVersions();
     const channelName = basename(store.where) || "channel";
     const summaries: SubdirSummary[] = [];
-    let pages = 0;
-    for (const { subdir, version } of job.published) {
+    for (const { subdir, version } of subdirs) {
       const path = `${subdir}/index.html`;
       const known = job.cache.summary(subdir, version);
-      if (known && !(await missing(path))) {
+      if (known && (await store.stat(path))) {
         summaries.push(JSON.parse(known) as SubdirSummary);
         continue;
       }
@@ -66,29 +76,44 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
       );
       job.cache.rememberSummary(subdir, version, JSON.stringify(summary));
       summaries.push(summary);
-      pages++;
     }
-    if (pages > 0 || written.length > 0 || (await missing("index.html"))) {
+    if (written.length > 0 || !(await upToDate("index.html"))) {
       const told = facts ?? (await store.get("channeldata.json"))?.bytes;
       const options = { channelName, subdirs: summaries, summaries: packageSummaries(told), compareVersions: compare };
-      await write("index.html", () => bytesOf(channelPage(options)));
+      await writeTop("index.html", () => bytesOf(channelPage(options)));
     }
   }
   return written;
 }
 
+interface IndexedSubdir {
+  readonly subdir: string;
+  /** The version of its `repodata.json`. */
+  readonly version: string;
+}
+
+/** The subdirs that have an index, also those that this run did not look at. */
+async function indexedSubdirs({ store, published }: ChannelJob): Promise<IndexedSubdir[]> {
+  const versions = new Map(published.map((p) => [p.subdir, p.version]));
+  for (const subdir of (await store.folders()).filter(isSubdir)) {
+    const there = versions.has(subdir) ? undefined : await store.stat(`${subdir}/repodata.json`);
+    if (there) versions.set(subdir, there.version);
+  }
+  return [...versions].sort(([a], [b]) => (a < b ? -1 : 1)).map(([subdir, version]) => ({ subdir, version }));
+}
+
 /** Undefined when the channel lists packages that were not read: channeldata.json must tell of all or of none. */
 async function makeChanneldata(
-  job: ChannelJob,
+  cache: FileCache,
+  subdirs: readonly IndexedSubdir[],
   indexOf: (subdir: string) => Promise<Repodata>,
 ): Promise<Uint8Array | undefined> {
   const found: PackageFacts[] = [];
   let listed = 0;
-  for (const { subdir, records } of job.published) {
-    listed += records;
-    if (records === 0) continue;
+  for (const { subdir } of subdirs) {
     const index = await indexOf(subdir);
-    for (const { fileName, facts } of job.cache.facts(subdir)) {
+    listed += countRecords(index);
+    for (const { fileName, facts } of cache.facts(subdir)) {
       if (!findRecord(index, fileName)) continue;
       listed--;
       const value = JSON.parse(facts || "null") as PackageFacts | null;
@@ -98,7 +123,7 @@ async function makeChanneldata(
   if (listed > 0) return undefined;
   return channeldata(
     found,
-    job.published.map((p) => p.subdir),
+    subdirs.map((s) => s.subdir),
     await loadVersions(),
   );
 }

@@ -263,6 +263,26 @@ test("an unchanged shard keeps its file, one that a crash cut is written again",
   assert.notEqual(readFileSync(join(folder, cut)).length, 0);
 });
 
+test("channeldata.json and the pages tell of every subdir's index, whoever wrote it and whatever this run looked at", async () => {
+  const channel = channelOf({ noarch: [a], "linux-64": [b, c] });
+  await index(channel);
+  const named = () => {
+    const { packages, subdirs } = JSON.parse(readFileSync(join(channel, "channeldata.json"), "utf8"));
+    const page = readFileSync(join(channel, "index.html"), "utf8");
+    for (const subdir of subdirs) assert.ok(page.includes(subdir), subdir);
+    return [...Object.keys(packages), ...subdirs].join(" ");
+  };
+  assert.equal(named(), "a b c linux-64 noarch");
+  written(join(channel, "noarch"), [buildConda({ name: "d" })]);
+  await index(channel, { subdirs: ["noarch"] });
+  assert.equal(named(), "a b c d linux-64 noarch");
+  const source = temporary();
+  await mirror({ sources: written(source, [buildConda({ name: "e" })]), target: channel, env: {} });
+  await index(channel);
+  assert.equal(named(), "a b c d e linux-64 noarch");
+  assert.deepEqual((await index(channel)).written, []);
+});
+
 test("index and mirror meet in one channel, and nothing is lost", async () => {
   const channel = channelOf({ noarch: [a], "linux-64": [b] });
   const source = temporary();

@@ -5,8 +5,8 @@ import { isAbsolute, relative } from "node:path";
 
 /**
  * Indexes a channel and dies, as by SIGKILL, right before its n-th change of the disk: every call of the file system and
- * of the two databases that changes something counts one, a write counts two: before it, and when half of it is done.
- * What lies between two changes leaves the disk as the earlier one left it, so these are all moments there are.
+ * of the two databases that changes something counts, and a write is cut in half. What lies between two changes leaves the
+ * disk as the earlier one left it, so these are all moments there are.
  *
  *     dying-index.ts CHANNEL N     N = 0: lives, and prints all its changes as JSON, in order
  *
@@ -30,7 +30,7 @@ function nameOf(path: unknown): string {
   const name = isAbsolute(String(path)) ? relative(channel, String(path)) : String(path);
   return name
     .replaceAll("\\", "/")
-    .replace(/\.[0-9a-f]{12}\.tmp/, "TEMPORARY")
+    .replace(/\.[0-9a-f]{12}(-\d+)?\.tmp/, "TEMPORARY")
     .replace(/[0-9a-f]{64}/, "HASH");
 }
 
@@ -64,7 +64,6 @@ watch(fs, ["openSync"], opened);
 
 const { writeSync } = fs;
 fs.writeSync = ((fd: number, bytes: Uint8Array, offset: number) => {
-  before("write a file");
   if (changes.length + 1 === moment) writeSync(fd, bytes, offset, (bytes.length - offset) >> 1);
   before("write half a file");
   return writeSync(fd, bytes, offset);
@@ -75,7 +74,6 @@ const handles = Object.getPrototypeOf(some) as FileHandle;
 await some.close();
 const { write } = handles as unknown as { write(bytes: Uint8Array, at: number, n: number): Promise<unknown> };
 (handles as unknown as Calls)["write"] = async function (this: unknown, bytes: Uint8Array, from: number, n: number) {
-  before("write a file");
   if (changes.length + 1 === moment) await write.call(this, bytes, from, n >> 1);
   before("write half a file");
   return write.call(this, bytes, from, n);

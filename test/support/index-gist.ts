@@ -4,10 +4,12 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { zstdDecompressSync } from "node:zlib";
 import { decode } from "@msgpack/msgpack";
+import { OWN_FOLDER } from "../../src/target/folder.ts";
 
 /** Files that an index is made of. */
-const PLAIN = ["repodata.json", "repodata.json.zst", "current_repodata.json", "run_exports.json"];
+const PLAIN = ["repodata.json", "repodata.json.zst", "current_repodata.json", "run_exports.json", "index.html"];
 const SHARDS = "repodata_shards.msgpack.zst";
+const TOP = ["channeldata.json", "index.html"];
 
 /**
  * What clients find in a channel, by where they find it: each index file and the shard of each package name, as JSON,
@@ -17,7 +19,11 @@ const SHARDS = "repodata_shards.msgpack.zst";
 export function gistOf(channel: string): Map<string, string> {
   const gist = new Map<string, string>();
   for (const subdir of readdirSync(channel)) {
-    if (subdir.startsWith(".")) continue;
+    if (subdir === OWN_FOLDER || TEMPORARY.test(subdir)) continue;
+    if (TOP.includes(subdir)) {
+      gist.set(subdir, readFileSync(join(channel, subdir), "utf8"));
+      continue;
+    }
     for (const name of PLAIN) {
       const path = join(channel, subdir, name);
       if (existsSync(path)) gist.set(`${subdir}/${name}`, plainGist(readFileSync(path), name));
@@ -29,7 +35,7 @@ export function gistOf(channel: string): Map<string, string> {
 }
 
 /** A file that has our temporary name: no client takes it for anything, and the next run removes it. */
-export const TEMPORARY = /^\.[0-9a-f]{12}\.tmp$/;
+export const TEMPORARY = /^\.[0-9a-f]{12}(-\d+)?\.tmp$/;
 
 function strangers(channel: string, subdir: string): void {
   for (const entry of readdirSync(join(channel, subdir), { withFileTypes: true })) {
@@ -46,6 +52,7 @@ function strangers(channel: string, subdir: string): void {
 }
 
 function plainGist(bytes: Uint8Array, name: string): string {
+  if (name.endsWith(".html")) return Buffer.from(bytes).toString("utf8");
   const index = JSON.parse(Buffer.from(name.endsWith(".zst") ? zstdDecompressSync(bytes) : bytes).toString("utf8"));
   delete index.removed;
   return JSON.stringify(index);
