@@ -8,6 +8,7 @@ import type { PartialSettings, Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorEvent, MirrorReport, Outcome } from "./events.ts";
+import type { IndexFiles } from "./index/index-files.ts";
 import { makePlan, type OnConflict, type Present, type Step } from "./plan/plan.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
 import { openSource } from "./source/kinds.ts";
@@ -94,7 +95,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     // Also after an interruption: what is in place must be in the index.
     if (additions.length > 0 || outcomes.some((o) => o.outcome === "kept")) {
       const warn = (message: string) => run.emit({ type: "warning", message });
-      const options = { files: indexFilesOf(settings), warn, now: run.retry.clock.now() };
+      const options = { files: filesOf(settings), warn, now: run.retry.clock.now() };
       for (const p of await publish(run.store, wishesFor(additions), options)) run.emit({ type: "published", ...p });
       await run.seen.save(run.store).catch((e: Error) => warn(`what was seen could not be remembered: ${e.message}`));
     }
@@ -102,6 +103,12 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   } finally {
     await run.close();
   }
+}
+
+/** The old solver's index takes longer than all others together: it is kept up to date, and begun by `index` alone. */
+function filesOf(settings: Settings): IndexFiles {
+  const files = indexFilesOf(settings);
+  return files.currentRepodata ? { ...files, currentRepodata: "keep" } : files;
 }
 
 /** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */

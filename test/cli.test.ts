@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { buildConda } from "./packages/builder.ts";
@@ -154,7 +154,16 @@ test("init-config writes the defaults in each format, never a secret, and overwr
     azure_devops_token: null,
     github_api_url: "https://api.github.com",
     azure_devops_url: "https://dev.azure.com",
-    zstd_level: 9,
+    zstd_level: null,
+    write_zst: true,
+    write_bz2: false,
+    write_shards: true,
+    write_current_repodata: true,
+    write_run_exports: true,
+    write_channeldata: true,
+    write_html: true,
+    base_url: null,
+    shard_grace_days: 7,
   });
 });
 
@@ -243,4 +252,33 @@ test("completion scripts name every command and flag", async () => {
     for (const word of ["mirror", "init-config", "on-conflict", "dry-run"])
       assert.ok(out.includes(word), `${shell}: ${word}`);
   }
+});
+
+test("index: exit codes, the one JSON document, failures in three parts, and switches for each file", async () => {
+  const cwd = temporary();
+  mkdirSync(join(cwd, "c/noarch"), { recursive: true });
+  written(join(cwd, "c/noarch"), [a]);
+  const fine = await cliRun(["index", "c", "--no-html", "--no-channeldata", "--bz2"], { cwd });
+  assert.equal(fine.code, 0, fine.err);
+  assert.match(fine.out, /^1 read; 1 packages in 1 subdirs, \d+ index files written in /);
+  assert.deepEqual(
+    readdirSync(join(cwd, "c/noarch")).filter((f) => /html|bz2/.test(f)),
+    ["repodata.json.bz2"],
+  );
+  assert.deepEqual(
+    readdirSync(join(cwd, "c")).filter((f) => /html|channeldata/.test(f)),
+    [],
+  );
+  writeFileSync(join(cwd, "c/noarch/broken-1-0.conda"), "no package");
+  const failed = await cliRun(["index", "c", "--json"], { cwd });
+  assert.equal(failed.code, 1);
+  assert.match(failed.err, /error: broken-1-0.conda: not a conda package\n {2}its name says .conda/);
+  const report = JSON.parse(failed.out) as Record<string, unknown>;
+  assert.deepEqual([report["read"], report["kept"], report["exitCode"]], [1, 0, 1]);
+  assert.equal((await cliRun(["index", "nowhere"], { cwd })).code, 3);
+  assert.equal((await cliRun(["index"], { cwd })).code, 2);
+  assert.equal((await cliRun(["index", "c", "--zstd-level", "77"], { cwd })).code, 2);
+  const noPatch = await cliRun(["index", "c", "--patch", "nowhere"], { cwd });
+  assert.equal(noPatch.code, 2);
+  assert.match(noPatch.err, /--patch nowhere/);
 });

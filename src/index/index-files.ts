@@ -6,8 +6,8 @@ export interface IndexFiles {
   readonly bz2: boolean;
   /** `repodata_shards.msgpack.zst` and the shards (CEP 16). */
   readonly shards: boolean;
-  /** `current_repodata.json`, for conda's classic solver. */
-  readonly currentRepodata: boolean;
+  /** `current_repodata.json`, for conda's classic solver; "keep" writes it where it is there. */
+  readonly currentRepodata: boolean | "keep";
   /** `run_exports.json` (CEP 12) */
   readonly runExports: boolean;
   /** 1 to 19; null chooses by the index's size. */

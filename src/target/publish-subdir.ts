@@ -95,7 +95,9 @@ export async function publishSubdir(
     await removeStale(job);
     if (files.shards) unreferenced = await publishShards(job, runExports);
   }
-  if (files.currentRepodata) await publishCurrent(job);
+  const current =
+    files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
+  if (current) await publishCurrent(job);
   const records = countMerged(job.index, job.change);
   return {
     subdir,
@@ -153,13 +155,17 @@ async function upToDate(
     ...(files.zst ? ["repodata.json.zst"] : []),
     ...(files.bz2 ? ["repodata.json.bz2"] : []),
     ...(files.shards ? ["repodata_shards.msgpack.zst"] : []),
-    ...(files.currentRepodata ? ["current_repodata.json"] : []),
+    ...(files.currentRepodata === true ? ["current_repodata.json"] : []),
   ];
   for (const name of new Set([...wanted, ...Object.keys(state.versions)])) {
     const there = await store.stat(`${subdir}/${name}`, signal);
     if (!there || there.version !== state.versions[name]) return undefined;
   }
   return state.versions["repodata.json"];
+}
+
+async function isThere({ store, subdir, signal }: SubdirJob, name: string): Promise<boolean> {
+  return (await store.stat(`${subdir}/${name}`, signal)) !== undefined;
 }
 
 async function stillMissing(store: Store, subdir: string, wish: SubdirWish, signal?: AbortSignal): Promise<string[]> {
