@@ -114,10 +114,9 @@ async function makeChanneldata(
     const index = await indexOf(subdir);
     listed += countRecords(index);
     for (const { fileName, facts } of cache.facts(subdir)) {
-      if (!findRecord(index, fileName)) continue;
+      if (facts === "" || !findRecord(index, fileName)) continue;
       listed--;
-      const value = JSON.parse(facts || "null") as PackageFacts | null;
-      if (value) found.push(value);
+      found.push(JSON.parse(facts) as PackageFacts);
     }
   }
   if (listed > 0) return undefined;

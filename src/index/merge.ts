@@ -1,5 +1,6 @@
 import type { IndexRecord } from "./index-record.ts";
 import {
+  byCodePoint,
   type Entries,
   eachRecord,
   keyAt,
@@ -106,9 +107,8 @@ export function countMerged(
   return maps.reduce((sum, map) => {
     let count = index.maps[map].count;
     const going = new Set<string>();
-    for (const fileName of [...change.add.keys(), ...(change.remove ?? []), ...(change.takenBack ?? [])]) {
-      if (map.endsWith("conda") === fileName.endsWith(".conda")) going.add(keyIn(map, fileName));
-    }
+    for (const fileName of [...change.add.keys(), ...(change.remove ?? []), ...(change.takenBack ?? [])])
+      if (canHold(map, fileName)) going.add(keyIn(map, fileName));
     if (going.size > 0) {
       const entries = index.maps[map];
       for (const key of going) if (placeOf(index.bytes, entries, key).found) count--;
@@ -123,10 +123,13 @@ export function isGone(change: IndexChange, fileName: string): boolean {
   return change.add.has(fileName) || change.remove?.has(fileName) === true || change.takenBack?.has(fileName) === true;
 }
 
+const PACKAGE = /^.+-[^-]+-[^-]+\.(?:conda|tar\.bz2)$/s;
+
 /** The names in `removed` once the change is applied. */
 export function removedAfter(index: Repodata, change: IndexChange): string[] {
   const removed = new Set(index.removed.filter((fileName) => !change.add.has(fileName)));
-  for (const fileName of change.takenBack ?? []) removed.add(fileName);
+  // One name of another form in this list, and rattler reads nothing of the whole index.
+  for (const fileName of change.takenBack ?? []) if (PACKAGE.test(fileName)) removed.add(fileName);
   return [...removed].sort();
 }
 
@@ -163,17 +166,21 @@ function* mergedV3(out: Joiner, index: Repodata, change: IndexChange): Generator
   yield* out.text("}");
 }
 
+/** Whether a map can have a file's record: the old two can have any, since other writers get them wrong. */
+function canHold(map: RecordMap, fileName: string): boolean {
+  return map === "packages" || map === "packages.conda" || fileName.endsWith(map.slice(2));
+}
+
 /** What a change means for one map: keys in order, each with the record that comes or undefined for one that goes. */
 function editsOf(map: RecordMap, change: IndexChange): [key: string, record: Uint8Array | undefined][] {
-  const conda = map.endsWith("conda");
   const edits = new Map<string, Uint8Array | undefined>();
-  const belongs = (fileName: string) => fileName.endsWith(".conda") === conda;
   for (const fileName of [...(change.remove ?? []), ...(change.takenBack ?? [])])
-    if (belongs(fileName)) edits.set(keyIn(map, fileName), undefined);
-  // A record that comes into another map of its format goes from this one.
+    if (canHold(map, fileName)) edits.set(keyIn(map, fileName), undefined);
+  // A record that comes into another map goes from this one.
   for (const [fileName, { record, v3 }] of change.add)
-    if (belongs(fileName)) edits.set(keyIn(map, fileName), mapOf(fileName, v3 === true) === map ? record : undefined);
-  return [...edits].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    if (canHold(map, fileName))
+      edits.set(keyIn(map, fileName), mapOf(fileName, v3 === true) === map ? record : undefined);
+  return [...edits].sort(([a], [b]) => byCodePoint(a, b));
 }
 
 function* mergedMap(out: Joiner, index: Repodata, map: RecordMap, change: IndexChange): Generator<Uint8Array> {
@@ -223,7 +230,7 @@ function placeOf(bytes: Uint8Array, entries: Entries, key: string): { at: number
   let high = entries.count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (keyAt(bytes, entries, nth(entries, middle)) < key) low = middle + 1;
+    if (byCodePoint(keyAt(bytes, entries, nth(entries, middle)), key) < 0) low = middle + 1;
     else high = middle;
   }
   return { at: low, found: low < entries.count && keyAt(bytes, entries, nth(entries, low)) === key };

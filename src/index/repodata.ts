@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { formatOf } from "../conda/file-name.ts";
 import {
   JsonBytesError,
   membersOf,
@@ -130,9 +131,17 @@ export function countRecords(index: Repodata): number {
   return RECORD_MAPS.reduce((sum, map) => sum + index.maps[map].count, 0);
 }
 
-/** The raw record of a file, or undefined; one in `v3` hides one in the old maps. Shares the index's memory. */
+/**
+ * The raw record of a file, or undefined; one in `v3` hides one in the old maps, and one in its own map hides one in the
+ * other, where some writers put it. Shares the index's memory.
+ */
 export function findRecord(index: Repodata, fileName: string): Uint8Array | undefined {
-  return lookUp(index, mapOf(fileName, true), fileName) ?? lookUp(index, mapOf(fileName), fileName);
+  const map = mapOf(fileName);
+  return (
+    (formatOf(fileName) && lookUp(index, mapOf(fileName, true), fileName)) ??
+    lookUp(index, map, fileName) ??
+    lookUp(index, map === "packages" ? "packages.conda" : "packages", fileName)
+  );
 }
 
 /** The raw record of a file in one map, or undefined. */
@@ -143,7 +152,7 @@ export function lookUp(index: Repodata, map: RecordMap, fileName: string): Uint8
   let high = entries.count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (keyAt(index.bytes, entries, nth(entries, middle)) < key) low = middle + 1;
+    if (byCodePoint(keyAt(index.bytes, entries, nth(entries, middle)), key) < 0) low = middle + 1;
     else high = middle;
   }
   if (low === entries.count) return undefined;
@@ -236,6 +245,19 @@ function hashText(text: string): number {
   let h = 0x811c9dc5;
   for (const c of Buffer.from(text)) h = Math.imul(h ^ c, 0x01000193);
   return h >>> 0;
+}
+
+/** Compares two keys. JavaScript's own order differs from it for what lies beyond U+FFFF. */
+export function byCodePoint(a: string, b: string): number {
+  if (a === b) return 0;
+  const n = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < n && a.charCodeAt(i) === b.charCodeAt(i)) i++;
+  if (i === n) return a.length - b.length;
+  const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+  // Halves of larger code points come after all others.
+  const isHalf = (c: number) => c >= 0xd800 && c <= 0xdfff;
+  return isHalf(x) === isHalf(y) ? x - y : isHalf(x) ? 1 : -1;
 }
 
 /** The entry at place `i` of the order of keys. */

@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
+import { TargetError } from "../errors.ts";
 
 /** What is remembered of a package file. */
 export interface CachedFile {
@@ -44,7 +45,13 @@ export interface FileCache {
 /** Changes when rows mean something else: then all of them are made anew. */
 const LAYOUT = 1;
 
-/** @param path the database's file; undefined for a cache that lasts as long as the run. */
+/** SQLite's codes for a file that is no database of ours: SQLITE_ERROR (other tables), SQLITE_CORRUPT, SQLITE_NOTADB. */
+const DAMAGED = [1, 11, 26];
+
+/**
+ * @param path the database's file; undefined for a cache that lasts as long as the run.
+ * @throws TargetError UNWRITABLE when it can't be used.
+ */
 export async function openFileCache(path: string | undefined): Promise<FileCache> {
   const { DatabaseSync } = await import("node:sqlite");
   const open = (): DatabaseSync => {
@@ -68,13 +75,21 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
     }
   };
   let db: DatabaseSync;
+  /** Begins anew where an error says that the file is damaged: it is only a cache. Any other error is told. */
+  const recover = (e: unknown): void => {
+    if (path === undefined || !DAMAGED.includes(codeOf(e))) throw unusable(path, e);
+    try {
+      if (db?.isOpen) db.close();
+      for (const suffix of ["", "-journal"]) rmSync(path + suffix, { force: true });
+      db = open();
+    } catch (again) {
+      throw unusable(path, again);
+    }
+  };
   try {
     db = open();
   } catch (e) {
-    if (path === undefined) throw e;
-    // Damaged, or no database at all: it is only a cache.
-    for (const suffix of ["", "-journal"]) rmSync(path + suffix, { force: true });
-    db = open();
+    recover(e);
   }
   const inOne = (work: () => void) => {
     db.exec("BEGIN IMMEDIATE");
@@ -82,46 +97,54 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
       work();
       db.exec("COMMIT");
     } catch (e) {
-      db.exec("ROLLBACK");
+      if (db.isTransaction) db.exec("ROLLBACK");
       throw e;
     }
   };
+  const write = (work: () => void) => {
+    try {
+      inOne(work);
+    } catch (e) {
+      recover(e);
+      inOne(work);
+    }
+  };
+  function* rows<T>(sql: string, ...values: string[]): Generator<T> {
+    try {
+      yield* db.prepare(sql).iterate(...values) as Iterable<T>;
+    } catch (e) {
+      recover(e);
+    }
+  }
   return {
     files(subdir) {
-      const rows = db
-        .prepare("SELECT name, version, sha256, facts <> '' AS hasFacts FROM files WHERE subdir = ?")
-        .iterate(subdir);
       const found = new Map<string, CachedFile>();
-      for (const row of rows as Iterable<{ name: string; version: string; sha256: string; hasFacts: number }>)
+      const before = db;
+      for (const row of rows<{ name: string; version: string; sha256: string; hasFacts: number }>(
+        "SELECT name, version, sha256, facts <> '' AS hasFacts FROM files WHERE subdir = ?",
+        subdir,
+      ))
         found.set(row.name, { version: row.version, sha256: row.sha256, hasFacts: row.hasFacts === 1 });
-      return found;
+      return db === before ? found : new Map();
     },
-    facts: (subdir) =>
-      db
-        .prepare("SELECT name AS fileName, facts FROM files WHERE subdir = ? ORDER BY name")
-        .iterate(subdir) as Iterable<{
-        fileName: string;
-        facts: string;
-      }>,
+    facts: (subdir) => rows("SELECT name AS fileName, facts FROM files WHERE subdir = ? ORDER BY name", subdir),
     runExports: (subdir) =>
-      db
-        .prepare("SELECT name AS fileName, run_exports AS runExports FROM files WHERE subdir = ?")
-        .iterate(subdir) as Iterable<{ fileName: string; runExports: string }>,
+      rows("SELECT name AS fileName, run_exports AS runExports FROM files WHERE subdir = ?", subdir),
     covered(subdir) {
-      const row = db.prepare("SELECT version FROM indexes WHERE subdir = ?").get(subdir);
-      return row?.["version"] as string | undefined;
+      const [row] = rows<{ version: string | null }>("SELECT version FROM indexes WHERE subdir = ?", subdir);
+      return row?.version ?? undefined;
     },
     remember(subdir, files, covered) {
-      const put = db.prepare("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)");
-      inOne(() => {
+      write(() => {
+        const put = db.prepare("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)");
         for (const f of files) put.run(subdir, f.fileName, f.version, f.sha256, f.runExports, f.facts);
         db.prepare("INSERT OR REPLACE INTO indexes VALUES (?, ?)").run(subdir, covered ?? null);
       });
     },
     forget(subdir, fileNames) {
-      const remove = db.prepare("DELETE FROM files WHERE subdir = ? AND name = ?");
-      const uncover = db.prepare("DELETE FROM indexes WHERE subdir = ?");
-      inOne(() => {
+      write(() => {
+        const remove = db.prepare("DELETE FROM files WHERE subdir = ? AND name = ?");
+        const uncover = db.prepare("DELETE FROM indexes WHERE subdir = ?");
         for (const fileName of fileNames) {
           remove.run(subdir, fileName);
           // Its record is still in that index, until the one without it is written.
@@ -130,12 +153,32 @@ export async function openFileCache(path: string | undefined): Promise<FileCache
       });
     },
     summary(subdir, version) {
-      const row = db.prepare("SELECT summary FROM summaries WHERE subdir = ? AND version = ?").get(subdir, version);
-      return row?.["summary"] as string | undefined;
+      const [row] = rows<{ summary: string }>(
+        "SELECT summary FROM summaries WHERE subdir = ? AND version = ?",
+        subdir,
+        version,
+      );
+      return row?.summary;
     },
     rememberSummary(subdir, version, summary) {
-      db.prepare("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?)").run(subdir, version, summary);
+      write(() => db.prepare("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?)").run(subdir, version, summary));
     },
     close: () => db.close(),
   };
+}
+
+/** SQLite's own code; extended ones share the low byte. */
+function codeOf(e: unknown): number {
+  return ((e as { errcode?: number } | null)?.errcode ?? 0) % 256;
+}
+
+function unusable(path: string | undefined, e: unknown): unknown {
+  const code = codeOf(e);
+  if (e instanceof TargetError || path === undefined) return e;
+  return new TargetError(code === 13 ? "FULL" : "UNWRITABLE", {
+    what: `${path}: the notes on packages that were read can't be kept`,
+    why: (e as Error).message,
+    next: "make it writable for this user, or delete it: that costs one reading of every package",
+    cause: e,
+  });
 }

@@ -60,6 +60,10 @@ function isState(value: unknown): value is SubdirState {
     isMap(s) &&
     isMap(s?.versions) &&
     isMap(s?.unreferenced) &&
+    // Files are removed by these names.
+    Object.entries(s?.unreferenced ?? {}).every(
+      ([name, since]) => /^[0-9a-f]{64}$/.test(name) && typeof since === "number",
+    ) &&
     typeof s?.made === "string" &&
     typeof s.records === "number"
   );
