@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, linkSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { corpus } from "./corpus.ts";
 import { cache, median, ours, python, span, timed } from "./support.ts";
@@ -18,7 +18,14 @@ const outs = join(process.env["BENCH_OUT"] ?? cache, `index-${process.pid}`);
 function channelOf(from: string, names: readonly string[], to: string): string {
   mkdirSync(join(to, "linux-64"), { recursive: true });
   mkdirSync(join(to, "noarch"));
-  for (const n of names) linkSync(join(from, "linux-64", n), join(to, "linux-64", n));
+  for (const n of names) {
+    const [source, place] = [join(from, "linux-64", n), join(to, "linux-64", n)];
+    try {
+      linkSync(source, place);
+    } catch {
+      copyFileSync(source, place); // another file system (BENCH_OUT)
+    }
+  }
   return to;
 }
 
