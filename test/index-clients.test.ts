@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { hash } from "node:crypto";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { DEFAULT_INDEX_FILES } from "../src/index/index-files.ts";
+import { DEFAULT_INDEX_FILES, type IndexFiles } from "../src/index/index-files.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { indexChannel } from "../src/main.ts";
 import { publish } from "../src/target/channel.ts";
@@ -100,7 +101,7 @@ test(
 );
 
 type Found = Record<string, Record<string, unknown>>;
-type Job = { path: string; subdir: string } | { channel: string; subdir: string; format: Format };
+type Job = { path: string; subdir: string } | { channel: string; subdir: string; format: Format; names?: string[] };
 
 async function asked(jobs: readonly Job[]): Promise<Found[]> {
   const child = spawn(python, [client("rattler_records.py")], { stdio: ["pipe", "pipe", "inherit"] });
@@ -166,10 +167,15 @@ async function added(fixture: string): Promise<string> {
   return channel;
 }
 
-async function published(channel: string, subdirs: readonly string[], additions: (subdir: string) => Addition[]) {
+async function published(
+  channel: string,
+  subdirs: readonly string[],
+  additions: (subdir: string) => Addition[],
+  chosen: Partial<IndexFiles> = {},
+) {
   const store = await openTarget(channel, undefined);
   const wishes = new Map(subdirs.map((subdir) => [subdir, { additions: additions(subdir) }]));
-  const files = { ...DEFAULT_INDEX_FILES, bz2: true };
+  const files = { ...DEFAULT_INDEX_FILES, bz2: true, ...chosen };
   await publish(store, wishes, { files, warn: () => undefined, now: 1_800_000_000_000 });
   await store.close();
 }
@@ -242,6 +248,33 @@ test(
           );
   },
 );
+
+test("rattler reads a .zst index that was compressed in blocks on several threads", withRattler, async () => {
+  const channel = temporary();
+  mkdirSync(join(channel, "noarch"));
+  const records = Array.from({ length: 90_000 }, (_, i) => {
+    const name = `p${String(i % 500).padStart(3, "0")}`;
+    const [version, sha256] = [`1.${(i / 500) | 0}`, hash("sha256", String(i))];
+    const record = { build: "0", build_number: 0, depends: ["x >=1"], license: sha256, name, sha256, size: i, version };
+    return [`${name}-${version}-0.conda`, { ...record, subdir: "noarch", summary: sha256.repeat(2) }] as const;
+  });
+  const json = JSON.stringify({
+    info: { subdir: "noarch" },
+    packages: {},
+    "packages.conda": Object.fromEntries(records),
+  });
+  assert.ok(json.length > 33 * 1024 * 1024, `${json.length} bytes`);
+  writeFileSync(join(channel, "noarch/repodata.json"), json);
+  await published(channel, ["noarch"], () => [], { shards: false, currentRepodata: false, bz2: false });
+  const server = await serve(channel);
+  const [found] = await asked([
+    { channel: server.url, subdir: "noarch", format: "zst", names: ["p000", "p250", "p499"] },
+  ]);
+  const wanted = records.filter(([f]) => /^p(000|250|499)-/.test(f));
+  assert.deepEqual(Object.keys(found as Found).sort(), wanted.map(([f]) => f).sort());
+  for (const [f, { sha256 }] of wanted) assert.equal(found?.[f]?.["sha256"], sha256);
+  assert.ok(server.requests.some((r) => r.path === "noarch/repodata.json.zst"));
+});
 
 /** A channel of all loose packages of the fixtures, each where its index.json wants it. */
 async function fixturePackages(): Promise<string> {

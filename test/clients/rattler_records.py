@@ -1,6 +1,7 @@
 """Tells what rattler, the engine of pixi, finds in channels, in one index format at a time.
 
-    rattler_records.py < JOBS      a JSON list; each job {"channel": URL, "subdir": …, "format": json|zst|bz2|shards}
+    rattler_records.py < JOBS      a JSON list; each job {"channel": URL, "subdir": …, "format": json|zst|bz2|shards},
+                                   with "names" for some packages only,
                                    or {"path": a repodata.json, "subdir": …}, which is read alone
 
 Prints a JSON list, an answer a job: {file name: record}, or {"error": rattler's words}. Where a build is there in both
@@ -25,7 +26,7 @@ async def records(job):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         index = gateway(job["format"], folder)
         channel, platform = Channel(job["channel"]), Platform(job["subdir"])
-        names = [n.normalized for n in await index.names([channel], [platform])]
+        names = job.get("names") or [n.normalized for n in await index.names([channel], [platform])]
         # All are awaited, also when one fails: they write into the folder.
         queries = [index.query([channel], [platform], [n], recursive=False) for n in names]
         answers = await asyncio.gather(*queries, return_exceptions=True)
