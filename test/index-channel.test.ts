@@ -244,6 +244,14 @@ test("a shard stays for its grace period after the last index that named it, and
   await index(channel, at(8));
   assert.equal(shards(), 1);
   assert.ok(shard(channel, "noarch", "a"), "the one that is named is there");
+  // A run that died before it noted what it left behind, or notes that were deleted: nothing stays for good.
+  writeFileSync(join(channel, "noarch", a.fileName), buildConda({ name: "a", depends: ["y"] }).bytes);
+  await index(channel, at(9));
+  rmSync(join(channel, ".meso-forge-mirror"), { recursive: true });
+  await index(channel, at(10));
+  assert.equal(shards(), 2);
+  await index(channel, at(17));
+  assert.equal(shards(), 1);
 });
 
 test("an unchanged shard keeps its file, one that a crash cut is written again", async () => {

@@ -5,6 +5,7 @@ import {
   makeShard,
   makeShardIndex,
   readShardIndex,
+  SHARD_FOLDER,
   type ShardInfo,
   type ShardRecord,
   shardPath,
@@ -47,6 +48,8 @@ export async function publishShards(job: SubdirJob, runExports: RunExportsOf): P
   const unreferenced: Record<string, number> = Object.fromEntries(old);
   const named = new Set(shards.values());
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
+  // Nobody noted which shards are left of an index that is not the one we wrote last.
+  if (stored && !ours) for (const sha256 of await shardsThere(job)) unreferenced[sha256] ??= options.now;
   for (const [sha256, since] of Object.entries(unreferenced)) {
     if (named.has(sha256)) delete unreferenced[sha256];
     else if (options.now - since >= grace) {
@@ -55,6 +58,16 @@ export async function publishShards(job: SubdirJob, runExports: RunExportsOf): P
     }
   }
   return unreferenced;
+}
+
+/** The shards that are there, named by an index or not. */
+async function shardsThere({ store, subdir, signal }: SubdirJob): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { path } of store.list(`${subdir}/${SHARD_FOLDER}`, signal)) {
+    const [, sha256] = /\/([0-9a-f]{64})\.msgpack\.zst$/.exec(path) ?? [];
+    if (sha256) found.push(sha256);
+  }
+  return found;
 }
 
 /** Makes the shards of the given names, or of all, and notes each in `shards` as it goes. */

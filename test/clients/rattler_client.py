@@ -1,6 +1,6 @@
 """Solves and installs from a channel with rattler, the engine of pixi, in one index format at a time.
 
-    rattler_client.py CHANNEL SUBDIR FORMAT PREFIX SPEC [SPEC…]     FORMAT: json or zst
+    rattler_client.py CHANNEL SUBDIR FORMAT PREFIX SPEC [SPEC…]     FORMAT: json, zst, bz2 or shards
 
 Prints the installed packages as JSON: name, version, build, subdir.
 """
@@ -11,7 +11,9 @@ from rattler import Channel, Gateway, Platform, SourceConfig, install, solve
 async def main(channel, subdir, fmt, prefix, specs):
     channel = Channel(os.path.abspath(channel) if os.path.exists(channel) else channel)
     with tempfile.TemporaryDirectory() as tmp:
-        config = SourceConfig(zstd_enabled=fmt == "zst", bz2_enabled=False, sharded_enabled=False, cache_action="no-cache")
+        config = SourceConfig(
+            zstd_enabled=fmt == "zst", bz2_enabled=fmt == "bz2", sharded_enabled=fmt == "shards", cache_action="no-cache"
+        )
         gateway = Gateway(cache_dir=os.path.join(tmp, "index"), default_config=config)
         records = await solve([channel], specs, gateway=gateway, platforms=[Platform(subdir), Platform("noarch")])
         await install(records, target_prefix=prefix, cache_dir=os.path.join(tmp, "pkgs"), platform=Platform(subdir), show_progress=False)

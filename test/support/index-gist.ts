@@ -34,7 +34,7 @@ export function gistOf(channel: string): Map<string, string> {
   return gist;
 }
 
-/** A file that has our temporary name: no client takes it for anything, and the next run removes it. */
+/** A file that has our temporary name: no client takes it for anything. */
 export const TEMPORARY = /^\.[0-9a-f]{12}(-\d+)?\.tmp$/;
 
 function strangers(channel: string, subdir: string): void {
