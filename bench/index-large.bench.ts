@@ -27,7 +27,7 @@ type Sample = [fileName: string, record: { version: string; sha256: string }][];
 
 function child(script: string, ...args: string[]): { stdout: unknown; peakMB: number } {
   const here = import.meta.dirname;
-  const flags = ["--no-warnings", "--import", join(here, "peak-rss.ts"), join(here, "clients", script)];
+  const flags = ["--no-warnings", "--require", join(here, "usage.cjs"), join(here, "clients", script)];
   const ended = spawnSync(process.execPath, [...flags, ...args], { encoding: "utf8", maxBuffer: 1 << 26 });
   if (ended.status !== 0) throw new Error(ended.stderr);
   const peak = Number(/peak-rss-kib (\d+)/.exec(ended.stderr)?.[1]);

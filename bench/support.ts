@@ -36,7 +36,7 @@ export async function timed(command: string, args: readonly string[]): Promise<T
     const value = new RegExp(`${name} (\\d+)`).exec(text)?.[1];
     return value === undefined ? undefined : Number(value) * factor;
   };
-  if (code !== 0) process.stderr.write(text.slice(0, 2000));
+  if (code !== 0) process.stderr.write(`${command} ended with ${code}: ${text.slice(0, 2000)}\n`);
   return { seconds, peakMB: told("peak-rss-kib", 1024 / 1e6), cpu: told("cpu-us", 1e-6), code };
 }
 
