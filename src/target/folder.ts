@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import {
   closeSync,
+  constants,
   createReadStream,
   type Dirent,
   fsyncSync,
@@ -11,21 +12,9 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import {
-  copyFile,
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rm,
-  rmdir,
-  stat,
-  unlink,
-} from "node:fs/promises";
+import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
-import { basename, dirname, join, resolve, sep } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { MirrorError, TargetError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
@@ -68,8 +57,7 @@ export async function openFolder(path: string): Promise<Store> {
     });
   }
   const own = join(root, OWN_FOLDER);
-  /** Tells our temporary files from those of others. */
-  const tag = randomBytes(6).toString("hex");
+  let temporaries = 0;
   const made = new Set<string>();
   let staging: Promise<string> | undefined;
 
@@ -91,6 +79,11 @@ export async function openFolder(path: string): Promise<Store> {
     return mine;
   };
   const at = (path: string): string => join(root, ...path.split("/"));
+  /** A new name beside the packages on their way in: what a run that was killed leaves there goes with the next one. */
+  const temporaryPath = async (): Promise<string> => {
+    staging ??= makeStaging();
+    return join(await staging, `index-${temporaries++}`);
+  };
 
   return {
     where: root,
@@ -171,11 +164,12 @@ export async function openFolder(path: string): Promise<Store> {
       };
       try {
         if ("stagedPath" in body) {
-          const version = versionOf(await stat(body.stagedPath));
-          await into(body.stagedPath);
+          const near = expect === "absent" ? body.stagedPath : await twin(body.stagedPath, final);
+          const version = versionOf(await stat(near));
+          await into(near);
           return version;
         }
-        const temporary = join(dirname(final), `.${randomBytes(6).toString("hex")}.tmp`);
+        const temporary = await temporaryPath();
         let version: string;
         try {
           const file = await open(temporary, "wx");
@@ -189,9 +183,8 @@ export async function openFolder(path: string): Promise<Store> {
           }
           await after;
           await into(temporary);
-        } catch (e) {
+        } finally {
           await rm(temporary, { force: true });
-          throw e;
         }
         await syncFolder(dirname(final));
         return version;
@@ -215,13 +208,15 @@ export async function openFolder(path: string): Promise<Store> {
             names = new Set(await readdir(folder));
             there.set(folder, names);
           }
-          if (!names.has(basename(final))) writeNow(final, bytes, few);
-          else if (statSync(final, { throwIfNoEntry: false })?.size !== bytes.length) {
-            // What is there was cut, and an index may name it already.
-            const temporary = `${folder}${sep}.${tag}-${written}.tmp`;
-            writeNow(temporary, bytes, few);
+          // What has another size was cut by a power failure.
+          if (names.has(basename(final)) && statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
+          const temporary = await temporaryPath();
+          writeNow(temporary, bytes, few);
+          try {
             renameSync(temporary, final);
-          } else continue;
+          } catch {
+            await renameOver(temporary, final);
+          }
           if (++written % 64 === 0) {
             signal?.throwIfAborted();
             await setImmediate();
@@ -327,7 +322,12 @@ function versionOf(s: Stats): string {
   return `${s.size}-${s.mtimeMs}-${s.ino}`;
 }
 
-/** Moves a file to a name that must be free: a link fails where a rename would silently win. */
+/** A temporary name in the same folder. */
+function nearby(path: string): string {
+  return join(dirname(path), `.${randomBytes(6).toString("hex")}.tmp`);
+}
+
+/** Gives a file a name that must be free: a link fails where a rename would silently win. */
 async function moveNew(from: string, to: string, path: string): Promise<void> {
   try {
     await link(from, to);
@@ -335,7 +335,7 @@ async function moveNew(from: string, to: string, path: string): Promise<void> {
     const code = (e as NodeJS.ErrnoException).code;
     if (code === "EEXIST") throw new PreconditionFailed(path);
     if (code === "EXDEV") {
-      const near = join(dirname(to), `.${randomBytes(6).toString("hex")}.tmp`);
+      const near = nearby(to);
       try {
         await copyFile(from, near);
         await moveNew(near, to, path);
@@ -345,14 +345,24 @@ async function moveNew(from: string, to: string, path: string): Promise<void> {
     } else if (code === "EPERM" || code === "ENOTSUP" || code === "EOPNOTSUPP" || code === "ENOSYS") {
       // exFAT and some network shares have no hard links. Between the look and the rename another writer could come in.
       if (await stat(to).catch(absent)) throw new PreconditionFailed(path);
-      await renameOver(from, to);
-      return;
+      const near = nearby(to);
+      await copyFile(from, near);
+      await renameOver(near, to);
     } else throw e;
   }
-  await unlink(from);
 }
 
-/** Renames over what is there. Windows refuses while another program has the file open: that passes, so wait a little. */
+/** The same file under a temporary name beside its place: linked, or copied where links don't reach. */
+async function twin(path: string, to: string): Promise<string> {
+  const near = nearby(to);
+  await link(path, near).catch(() => copyFile(path, near, constants.COPYFILE_EXCL));
+  return near;
+}
+
+/**
+ * Renames over what is there. Windows refuses while another program has the file open: that passes, so wait a little. A
+ * subdir that is a link into another file system takes a copy.
+ */
 async function renameOver(from: string, to: string): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {
@@ -360,6 +370,17 @@ async function renameOver(from: string, to: string): Promise<void> {
       return;
     } catch (e) {
       const code = (e as NodeJS.ErrnoException).code;
+      if (code === "EXDEV") {
+        const near = nearby(to);
+        try {
+          await copyFile(from, near);
+          await rename(near, to);
+          await rm(from, { force: true });
+        } finally {
+          await rm(near, { force: true });
+        }
+        return;
+      }
       if (process.platform !== "win32" || tries === 20 || (code !== "EPERM" && code !== "EACCES" && code !== "EBUSY"))
         throw e;
       await sleep(10 * (tries + 1));

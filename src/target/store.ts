@@ -13,7 +13,7 @@ export interface StoredFile {
 /** When a write may happen: always, only where nothing is, or only over the version that was read. */
 export type Precondition = "any" | "absent" | { readonly version: string };
 
-/** A finished package waiting beside the store, on a disk it can be moved from. */
+/** A finished package waiting in a staging folder, maybe for several targets: it stays there. */
 export interface StagedFile {
   readonly stagedPath: string;
 }

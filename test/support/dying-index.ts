@@ -30,7 +30,7 @@ function nameOf(path: unknown): string {
   const name = isAbsolute(String(path)) ? relative(channel, String(path)) : String(path);
   return name
     .replaceAll("\\", "/")
-    .replace(/\.[0-9a-f]{12}(-\d+)?\.tmp/, "TEMPORARY")
+    .replace(/(\.[0-9a-f]{12}\.tmp|\.meso-forge-mirror\/incoming\/.+)$/, "TEMPORARY")
     .replace(/[0-9a-f]{64}/, "HASH");
 }
 

@@ -35,7 +35,7 @@ export function gistOf(channel: string): Map<string, string> {
 }
 
 /** A file that has our temporary name: no client takes it for anything. */
-export const TEMPORARY = /^\.[0-9a-f]{12}(-\d+)?\.tmp$/;
+export const TEMPORARY = /^\.[0-9a-f]{12}\.tmp$/;
 
 function strangers(channel: string, subdir: string): void {
   for (const entry of readdirSync(join(channel, subdir), { withFileTypes: true })) {
