@@ -1,38 +1,49 @@
 import { rm } from "node:fs/promises";
+import { asMirrorError, InterruptedError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
 import type { Run } from "./mirror.ts";
-import { conflict, type OnConflict, type Present, settle } from "./plan/plan.ts";
+import type { Present } from "./plan/plan.ts";
 import type { PackageRef } from "./source/source.ts";
-import { PreconditionFailed, type Store } from "./target/store.ts";
 import type { Addition } from "./target/subdir-job.ts";
+import type { Target } from "./target/target.ts";
 import { fetchPackage } from "./transfer/fetch-package.ts";
 import type { Place } from "./transfer/place.ts";
-import type { Expected, Received } from "./transfer/worker-messages.ts";
+import type { Expected } from "./transfer/worker-messages.ts";
 
+/** A target that wants a package, and what it has under the package's name. */
+export interface Wanting {
+  readonly target: Target;
+  readonly there: readonly Present[];
+}
+
+/** What became of a package at one target. */
 export interface Brought {
+  readonly target: Target;
   readonly outcome: Outcome;
   /** Set when the package's record has to be in the index. */
   readonly addition?: Addition;
 }
 
 /**
- * One package from its source to its place in the target: fetched, checked, settled against what is there, moved in.
+ * One package from its source to the targets that want it: fetched once and checked, then taken by each. One target's
+ * failure is none of the others'.
  * @param alone no other package of this run has its file name.
+ * @throws MirrorError when it could not be fetched.
  */
 export async function bring(
   ref: PackageRef,
-  present: readonly Present[],
-  claimed: Map<string, string>,
+  wanting: readonly Wanting[],
   alone: boolean,
   run: Run,
-): Promise<Brought> {
-  const promised = ref.sha256 !== undefined || ref.md5 !== undefined;
-  const known = promised ? undefined : unchangedSince(ref, present, run);
+): Promise<readonly Brought[]> {
   const { fileName, origin } = ref;
-  const places = [...leftoverPlaces(ref, present, run.store), ref, ...(ref.fallbacks ?? [])];
-  const free = present.length === 0 && run.store.folder !== undefined && alone;
+  const promised = ref.sha256 !== undefined || ref.md5 !== undefined;
+  const known = promised ? undefined : unchangedSince(ref, wanting);
+  const places = [...wanting.flatMap((w) => leftoverPlaces(ref, w)), ref, ...(ref.fallbacks ?? [])];
+  const [first] = wanting;
+  const free = run.targets.length === 1 && first?.there.length === 0 && alone ? first.target.folder : undefined;
   const fetched = await fetchPackage(
-    { ...expectedOf(ref), ...(free ? { placeIn: run.store.folder } : {}) },
+    { ...expectedOf(ref), ...(free === undefined ? {} : { placeIn: free }) },
     places,
     await run.stagedPath(),
     known?.version,
@@ -47,18 +58,36 @@ export async function bring(
         run.emit({ type: "retrying", fileName, error, waitMs, origin: place.origin }),
     },
   );
-  if (fetched === "unchanged") return { outcome: { outcome: "kept", fileName, subdir: known?.subdir ?? "", origin } };
-  const { received, version } = fetched;
-  for (const w of received.warnings) run.emit({ type: "warning", message: `${fileName}: ${w}` });
-  try {
-    const brought = await moveIn(received, origin, promised, present, claimed, run);
-    if (!promised && version !== undefined && brought.outcome.outcome !== "skipped")
-      run.seen.remember(ref.key, version, received.sha256);
-    return brought;
-  } catch (e) {
-    await rm(received.stagedPath, { force: true });
-    throw e;
+  if (fetched === "unchanged") {
+    const kept = (w: Wanting): Brought => {
+      const subdir = known?.subdirs.get(w.target) ?? "";
+      return { target: w.target, outcome: { outcome: "kept", fileName, subdir, origin } };
+    };
+    return wanting.map(kept);
   }
+  const { received, version } = fetched;
+  const warn = (message: string) => run.emit({ type: "warning", message: `${fileName}: ${message}` });
+  for (const w of received.warnings) warn(w);
+  const { subdir, size: bytes, stagedPath } = received;
+  const takeOne = async ({ target, there }: Wanting): Promise<Brought> => {
+    try {
+      const options = { onConflict: run.onConflict, origin, warn, signal: run.signal };
+      const { outcome, addition } = await target.take(received, there, options);
+      if (!promised && version !== undefined && outcome !== "skipped")
+        target.seen.remember(ref.key, version, received.sha256);
+      const told = { fileName, subdir, origin };
+      if (outcome === "kept" || outcome === "skipped") return { target, outcome: { outcome, ...told } };
+      const brought = { target, outcome: { outcome, ...told, bytes, verified: promised } };
+      return addition ? { ...brought, addition } : brought;
+    } catch (e) {
+      const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, fileName);
+      return { target, outcome: { outcome: "failed", fileName, origin, error } };
+    }
+  };
+  const all = await Promise.all(wanting.map(takeOne));
+  const needed = all.some((b) => b.addition?.replaceWith?.stagedPath === stagedPath);
+  if (!received.placed && !needed) await rm(stagedPath, { force: true });
+  return all;
 }
 
 /** What a worker thread has to know of a package; a reference itself can't cross threads. */
@@ -71,103 +100,37 @@ function expectedOf({ fileName, origin, sha256, md5, size, subdir, record }: Pac
   };
 }
 
-async function moveIn(
-  received: Received,
-  origin: string,
-  verified: boolean,
-  present: readonly Present[],
-  claimed: Map<string, string>,
-  run: Run,
-): Promise<Brought> {
-  const { fileName, subdir, sha256, size, record, v3, runExports, stagedPath } = received;
-  const addition: Addition = { subdir, fileName, record, sha256, v3, runExports };
-  const path = `${subdir}/${fileName}`;
-  const kept = async (outcome: "kept" | "skipped"): Promise<Brought> => {
-    await rm(stagedPath, { force: true });
-    return { outcome: { outcome, fileName, subdir, origin } };
-  };
-  // Two sources of one run may hold the same name; the first to arrive has it.
-  const earlier = claimed.get(path);
-  if (earlier === sha256) return kept("kept");
-  if (earlier !== undefined) throw conflict(fileName, { subdir, recorded: { sha256: earlier } }, origin, sha256);
-  claimed.set(path, sha256);
-  if (received.placed) {
-    return {
-      outcome: { outcome: "added", fileName, subdir, bytes: size, origin, verified },
-      addition,
-    };
-  }
-
-  const there = await withHash(
-    present.find((p) => p.subdir === subdir),
-    path,
-    run,
-  );
-  const done = (outcome: "added" | "replaced"): Outcome => ({
-    outcome,
-    fileName,
-    subdir,
-    bytes: size,
-    origin,
-    verified,
-  });
-  const decision = settle(received, there, run.onConflict, origin);
-  if (decision === "keep" || decision === "skip") return kept(decision === "keep" ? "kept" : "skipped");
-  if (decision === "replace")
-    return { outcome: done("replaced"), addition: { ...addition, replaceWith: { stagedPath } } };
-  try {
-    await run.store.put(path, { stagedPath }, "absent", run.signal);
-    return { outcome: done("added"), addition };
-  } catch (e) {
-    if (!(e instanceof PreconditionFailed)) throw e;
-  }
-  // A file that no index lists: left by a run that was killed, or just put there by another one.
-  const unlisted = await run.store.digest(path, run.signal);
-  if (unlisted?.sha256 === sha256) {
-    await rm(stagedPath, { force: true });
-    return { outcome: done("added"), addition };
-  }
-  switch (run.onConflict satisfies OnConflict) {
-    case "replace":
-      return { outcome: done("replaced"), addition: { ...addition, replaceWith: { stagedPath } } };
-    case "skip":
-      return kept("skipped");
-    case "error":
-      throw conflict(fileName, { subdir, recorded: unlisted }, origin, sha256);
-  }
-}
-
-/** The version of an origin without hashes at which it was the file that the target has; a transfer then is needless. */
+/**
+ * The version of an origin without hashes at which it was the file that every target has; a transfer then is needless.
+ * Where targets took it at different versions, it is fetched.
+ */
 function unchangedSince(
   ref: PackageRef,
-  present: readonly Present[],
-  run: Run,
-): { version: string; subdir: string } | undefined {
-  for (const p of present) {
-    if (p.fileSize === undefined || p.recorded?.size !== p.fileSize) continue;
-    const version = run.seen.versionOf(ref.key, p.recorded.sha256);
-    if (version !== undefined) return { version, subdir: p.subdir };
+  wanting: readonly Wanting[],
+): { readonly version: string; readonly subdirs: ReadonlyMap<Target, string> } | undefined {
+  const subdirs = new Map<Target, string>();
+  const versions = new Set<string>();
+  for (const { target, there } of wanting) {
+    for (const p of there) {
+      if (p.fileSize === undefined || p.recorded?.size !== p.fileSize) continue;
+      const version = target.seen.versionOf(ref.key, p.recorded.sha256);
+      if (version === undefined) continue;
+      versions.add(version);
+      subdirs.set(target, p.subdir);
+      break;
+    }
   }
-  return undefined;
+  const [version] = versions;
+  return version !== undefined && versions.size === 1 && subdirs.size === wanting.length
+    ? { version, subdirs }
+    : undefined;
 }
 
 /** Files of a killed run that lie in place but in no index: with a hash to check them, they spare the transfer. */
-function leftoverPlaces(ref: PackageRef, present: readonly Present[], store: Store): Place[] {
+function leftoverPlaces(ref: PackageRef, { target, there }: Wanting): Place[] {
   if (ref.sha256 === undefined && ref.md5 === undefined) return [];
-  const leftovers = present.filter(
+  const leftovers = there.filter(
     (p) => !p.recorded && p.fileSize !== undefined && (ref.size === undefined || ref.size === p.fileSize),
   );
-  return leftovers.flatMap((p) => store.placeOf(`${p.subdir}/${p.fileName}`) ?? []);
-}
-
-/** Old indexes list files without hashes: then the file itself tells. */
-async function withHash(there: Present | undefined, path: string, run: Run): Promise<Present | undefined> {
-  if (
-    !there?.recorded ||
-    there.recorded.sha256 !== undefined ||
-    there.recorded.md5 !== undefined ||
-    there.fileSize === undefined
-  )
-    return there;
-  return { ...there, recorded: await run.store.digest(path, run.signal) };
+  return leftovers.flatMap((p) => target.placeOf(p.subdir, p.fileName) ?? []);
 }

@@ -1,7 +1,10 @@
 import type { MirrorError } from "./errors.ts";
 
 /** What became of one package. */
-export type Outcome =
+export type Outcome = {
+  /** Which target, where the run has several. */
+  readonly target?: string;
+} & (
   | {
       readonly outcome: "added" | "replaced";
       readonly fileName: string;
@@ -16,7 +19,8 @@ export type Outcome =
       readonly subdir: string;
       readonly origin: string;
     }
-  | { readonly outcome: "failed"; readonly fileName: string; readonly origin: string; readonly error: MirrorError };
+  | { readonly outcome: "failed"; readonly fileName: string; readonly origin: string; readonly error: MirrorError }
+);
 
 /** One line of a plan: what a run would do. Bytes where they are known. */
 export interface PlannedStep {
@@ -26,6 +30,8 @@ export interface PlannedStep {
   readonly bytes?: number;
   readonly origin: string;
   readonly error?: MirrorError;
+  /** Which target, where the run has several. */
+  readonly target?: string;
 }
 
 /** What a run tells while it runs. */
@@ -51,14 +57,21 @@ export type MirrorEvent =
     }
   | { readonly type: "warning"; readonly message: string };
 
-export interface MirrorReport {
+/** What became of the packages at one target. */
+export interface TargetReport {
+  /** Its path or URL, secrets removed. */
   readonly target: string;
   readonly added: number;
   readonly replaced: number;
   readonly kept: number;
   readonly skipped: number;
   readonly failed: number;
-  /** Bytes of packages that were fetched or copied. */
+}
+
+/** Counts are of packages, once for each target. */
+export interface MirrorReport extends Omit<TargetReport, "target"> {
+  readonly targets: readonly TargetReport[];
+  /** Bytes of packages that were fetched or copied, each once. */
   readonly bytes: number;
   readonly milliseconds: number;
   /** True when the caller's signal ended the run early; what was finished is indexed. */

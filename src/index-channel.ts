@@ -16,10 +16,13 @@ import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cach
 import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers } from "./survey/readers.ts";
 import { publish } from "./target/channel.ts";
-import { openTarget } from "./target/kinds.ts";
+import { openStore } from "./target/kinds.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
+import { openApi } from "./transfer/api.ts";
+import { proxiesOf } from "./transfer/http.ts";
+import { systemClock } from "./transfer/retry.ts";
 
 export interface IndexOptions {
   /** The channel: a folder that holds `<subdir>/` folders with packages. */
@@ -51,7 +54,7 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
   const began = performance.now();
   const env = options.env ?? process.env;
   const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
-  const store = await openTarget(options.channel, undefined);
+  const store = await openChannel(options, settings, env);
   if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
   const run = await openRun(store, settings, options);
   const warn = (message: string) => run.emit({ type: "warning", message });
@@ -80,6 +83,20 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     run.cache.close();
     await Promise.all([run.readers.close(), store.close()]);
   }
+}
+
+/** The channel, as `mirror` opens its target. */
+async function openChannel(options: IndexOptions, settings: Settings, env: NodeJS.ProcessEnv): Promise<Store> {
+  const requests = { connections: settings.max_concurrent_downloads, totalTimeoutMs: settings.timeout_seconds * 1000 };
+  return openStore(options.channel, undefined, {
+    env,
+    api: openApi({ ...requests, tokens: settings, proxies: proxiesOf(env) }),
+    retryAttempts: settings.retry_attempts,
+    concurrency: settings.max_concurrent_downloads,
+    clock: systemClock,
+    s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
+    warn: (message) => options.onEvent?.({ type: "warning", message }),
+  });
 }
 
 async function openRun(store: Store, settings: Settings, options: IndexOptions): Promise<Run> {

@@ -20,7 +20,15 @@ export {
   type UsageCode,
   UsageError,
 } from "./errors.ts";
-export type { IndexEvent, IndexReport, MirrorEvent, MirrorReport, Outcome, PlannedStep } from "./events.ts";
+export type {
+  IndexEvent,
+  IndexReport,
+  MirrorEvent,
+  MirrorReport,
+  Outcome,
+  PlannedStep,
+  TargetReport,
+} from "./events.ts";
 export { type IndexOptions, indexChannel } from "./index-channel.ts";
 export { type MirrorOptions, mirror } from "./mirror.ts";
 export { type InfoMember, type PackageInfo, readPackage } from "./package/read.ts";

@@ -1,24 +1,22 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { type Brought, bring } from "./bring.ts";
+import { type Brought, bring, type Wanting } from "./bring.ts";
 import { parseFileName } from "./conda/file-name.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
-import type { MirrorEvent, MirrorReport, Outcome } from "./events.ts";
+import type { MirrorEvent, MirrorReport, Outcome, PlannedStep, TargetReport } from "./events.ts";
 import type { IndexFiles } from "./index/index-files.ts";
 import { makePlan, type OnConflict, type Present, type Step } from "./plan/plan.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
 import { openSource } from "./source/kinds.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
-import { publish, wishesFor } from "./target/channel.ts";
-import { findPresent } from "./target/find-present.ts";
-import { openTarget } from "./target/kinds.ts";
-import { openSeen, type Seen } from "./target/seen.ts";
-import type { Store } from "./target/store.ts";
+import { openTarget, type TargetContext } from "./target/kinds.ts";
+import type { Target } from "./target/target.ts";
+import { openApi } from "./transfer/api.ts";
 import { type HttpSettings, openHttp, proxiesOf } from "./transfer/http.ts";
 import { pool } from "./transfer/pool.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
@@ -30,9 +28,9 @@ export interface MirrorOptions {
   readonly sources: readonly string[];
   /** The type of all sources; inferred from each when absent. */
   readonly sourceType?: string;
-  /** The channel's folder. */
-  readonly target: string;
-  /** Inferred from `target` when absent. */
+  /** Where packages go: a channel's folder or address. Several: each package is fetched once. */
+  readonly target: string | readonly string[];
+  /** The type of all targets; inferred from each when absent. */
   readonly targetType?: string;
   /** What to do about a file of the same name and other bytes. Default: "error". */
   readonly onConflict?: OnConflict;
@@ -74,35 +72,71 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   const run = await openRun(options, settings);
   try {
     const { refs, failures } = await offered(run.sources, run);
-    const present = await findPresent(run.store, new Set(refs.map((r) => r.fileName)), run.signal);
-    const plan = makePlan(refs, present, run.onConflict);
-    if (options.dryRun) {
-      const steps = await describePlan(plan, {
-        onConflict: run.onConflict,
-        concurrency: settings.max_concurrent_downloads,
-        signal: run.signal,
-      });
-      const refused = steps.flatMap((s) => (s.error ? [failed(s.fileName, s.origin, s.error)] : []));
-      for (const f of refused) run.emit({ type: "finished", result: f });
-      return report(run, began, [...failures, ...refused], steps);
-    }
+    const plans = await Promise.all(
+      run.targets.map(async (target): Promise<TargetPlan> => {
+        const present = await target.present(refs, run.signal);
+        return { target, present, steps: makePlan(refs, present, run.onConflict) };
+      }),
+    );
+    if (options.dryRun) return await told(plans, failures, run, began);
 
-    const results = await carryOut(plan, present, run);
+    const results = await carryOut(plans, run);
     // Threads take a while to end; the index is written meanwhile.
     void run.receivers.close();
-    const additions = results.flatMap((r) => r.addition ?? []);
-    const outcomes = [...failures, ...results.map((r) => r.outcome)];
-    // Also after an interruption: what is in place must be in the index.
-    if (additions.length > 0 || outcomes.some((o) => o.outcome === "kept")) {
-      const warn = (message: string) => run.emit({ type: "warning", message });
-      const options = { files: filesOf(settings), warn, now: run.retry.clock.now() };
-      for (const p of await publish(run.store, wishesFor(additions), options)) run.emit({ type: "published", ...p });
-      await run.seen.save(run.store).catch((e: Error) => warn(`what was seen could not be remembered: ${e.message}`));
-    }
-    return report(run, began, outcomes);
+    const published = await Promise.allSettled(
+      run.targets.map((target) => {
+        const ofTarget = results.filter((r) => r.target === target);
+        return publish(target, ofTarget, run);
+      }),
+    );
+    // Every target had its turn before one's failure ends the run.
+    const lost = published.find((p) => p.status === "rejected");
+    if (lost) throw lost.reason;
+    return report(run, began, failures, results);
   } finally {
     await run.close();
   }
+}
+
+/** What is to be done for one target. Steps of all targets are about the same offers, in the same order. */
+interface TargetPlan {
+  readonly target: Target;
+  readonly present: ReadonlyMap<string, readonly Present[]>;
+  readonly steps: readonly Step<PackageRef>[];
+}
+
+/** What a dry run tells. */
+async function told(
+  plans: readonly TargetPlan[],
+  failures: readonly Outcome[],
+  run: Run,
+  began: number,
+): Promise<MirrorReport> {
+  const plan: PlannedStep[] = [];
+  const refused: Brought[] = [];
+  for (const { target, steps } of plans) {
+    const concurrency = run.settings.max_concurrent_downloads;
+    for (const s of await describePlan(steps, { onConflict: run.onConflict, concurrency, signal: run.signal })) {
+      plan.push(ofTarget(s, target, run));
+      if (s.error) refused.push({ target, outcome: failed(s.fileName, s.origin, s.error) });
+    }
+  }
+  for (const f of refused) run.emit({ type: "finished", result: f.outcome });
+  return report(run, began, failures, refused, plan);
+}
+
+/** Where there are several targets, what is told names the one it is about. */
+function ofTarget<T extends object>(one: T, target: Target, run: Run): T {
+  return run.targets.length > 1 ? { ...one, target: target.where } : one;
+}
+
+/** Also after an interruption: what is in place must be in the index. */
+async function publish(target: Target, results: readonly Brought[], run: Run): Promise<void> {
+  const additions = results.flatMap((r) => r.addition ?? []);
+  if (additions.length === 0 && !results.some((r) => r.outcome.outcome === "kept")) return;
+  const warn = (message: string) => run.emit({ type: "warning", message });
+  const options = { files: filesOf(run.settings), warn, now: run.retry.clock.now() };
+  for (const p of await target.publish(additions, options)) run.emit({ type: "published", ...p });
 }
 
 /** The old solver's index takes longer than all others together: it is kept up to date, and begun by `index` alone. */
@@ -116,14 +150,13 @@ const MOST_THREADS = 4;
 
 /** Everything that one run holds open. */
 export interface Run {
-  readonly store: Store;
+  readonly targets: readonly Target[];
   readonly sources: readonly Source[];
   readonly signal: AbortSignal;
   readonly settings: Settings;
   readonly retry: Omit<RetryOptions, "signal">;
   readonly receivers: Receivers;
   readonly onConflict: OnConflict;
-  readonly seen: Seen;
   readonly emit: (event: MirrorEvent) => void;
   /** A new name in the staging folder. */
   stagedPath(): Promise<string>;
@@ -131,7 +164,6 @@ export interface Run {
 }
 
 async function openRun(options: MirrorOptions, settings: Settings): Promise<Run> {
-  const store = await openTarget(options.target, options.targetType);
   const signal = options.signal ?? new AbortController().signal;
   const clock = options.clock ?? systemClock;
   const totalTimeoutMs = settings.timeout_seconds * 1000;
@@ -142,29 +174,51 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
     proxies: proxiesOf(options.env ?? process.env),
   };
   const http = openHttp(requests);
+  const api = openApi(requests);
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
+  const emit = options.onEvent ?? (() => undefined);
+  const targets = await openTargets(options, {
+    env: options.env ?? process.env,
+    api,
+    retryAttempts: settings.retry_attempts,
+    concurrency: settings.max_concurrent_downloads,
+    clock,
+    s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
+    warn: (message) => emit({ type: "warning", message }),
+  });
   const context = { http, channels: channelLookup(http, retry), mirrors: (options.mirrorOf ?? []).map(parseMirrorOf) };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
-  const seen = await openSeen(store);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), sources.length, requests, signal);
   let staged = 0;
   return {
-    stagedPath: async () => join(await store.staging(), String(staged++)),
-    store,
+    stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
+    targets,
     signal,
     retry,
     receivers,
     settings,
     sources,
     onConflict: options.onConflict ?? "error",
-    seen,
-    emit: options.onEvent ?? (() => undefined),
+    emit,
     async close() {
       await Promise.all([receivers.close(), http.close()]);
-      await store.close();
+      await Promise.all(targets.map((target) => target.close()));
+      await api.close();
     },
   };
+}
+
+async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {
+  const targets: Target[] = [];
+  const texts = typeof options.target === "string" ? [options.target] : options.target;
+  for (const text of texts.length > 0 ? texts : [""]) {
+    const target = await openTarget(text, options.targetType, context);
+    if (targets.some((t) => t.where === target.where)) await target.close();
+    else targets.push(target);
+  }
+  // Packages wait where they can be linked from.
+  return targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined));
 }
 
 /** Every package on offer, and the sources that could not be read. */
@@ -204,68 +258,96 @@ function badName(fileName: string): MirrorError | undefined {
   }
 }
 
-/** Brings what the plan asks for, a bounded number at once. */
-async function carryOut(
-  plan: readonly Step<PackageRef>[],
-  present: ReadonlyMap<string, readonly Present[]>,
-  run: Run,
-): Promise<Brought[]> {
-  const transfers = plan.filter((s) => s.do === "add" || s.do === "compare" || s.do === "replace");
-  const sizes = transfers.map((s) => s.offer.size);
-  const bytes = sizes.reduce<number>((sum, s) => sum + (s ?? 0), 0);
-  run.emit({
-    type: "planned",
-    packages: transfers.length,
-    bytes,
-    unknownSizes: sizes.filter((s) => s === undefined).length,
-  });
+/** Brings what the plans ask for, a bounded number at once. */
+async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought[]> {
   const results: Brought[] = [];
-  const take = (result: Brought) => {
-    results.push(result);
-    run.emit({ type: "finished", result: result.outcome });
+  const take = ({ outcome, ...result }: Brought) => {
+    const named = ofTarget(outcome, result.target, run);
+    results.push({ ...result, outcome: named });
+    run.emit({ type: "finished", result: named });
   };
-  for (const step of plan) {
-    const { fileName, origin } = step.offer;
-    if (step.do === "keep") take({ outcome: { outcome: "kept", fileName, subdir: step.present.subdir, origin } });
-    else if (step.do === "skip")
-      take({ outcome: { outcome: "skipped", fileName, subdir: step.present.subdir, origin } });
-    else if (step.do === "refuse") take({ outcome: { outcome: "failed", fileName, origin, error: step.error } });
+  const transfers: { readonly ref: PackageRef; readonly wanting: Wanting[] }[] = [];
+  const offers = plans[0]?.steps ?? [];
+  for (const [i, { offer: ref }] of offers.entries()) {
+    const wanting: Wanting[] = [];
+    for (const { target, present, steps } of plans) {
+      const step = steps[i] as Step<PackageRef>;
+      const there = present.get(ref.fileName) ?? [];
+      if (step.do === "add" || step.do === "compare" || step.do === "replace") wanting.push({ target, there });
+      else take({ target, outcome: settled(step) });
+    }
+    if (wanting.length > 0) transfers.push({ ref, wanting });
   }
-  const claimed = new Map<string, string>();
+  const sizes = transfers.map((t) => t.ref.size);
+  const bytes = sizes.reduce<number>((sum, s) => sum + (s ?? 0), 0);
+  const unknownSizes = sizes.filter((s) => s === undefined).length;
+  run.emit({ type: "planned", packages: transfers.length, bytes, unknownSizes });
   const names = new Map<string, number>();
-  for (const { offer } of transfers) names.set(offer.fileName, (names.get(offer.fileName) ?? 0) + 1);
-  const bringOne = async (step: Step<PackageRef>): Promise<Brought> => {
-    const { fileName, origin } = step.offer;
+  for (const { ref } of transfers) names.set(ref.fileName, (names.get(ref.fileName) ?? 0) + 1);
+  const bringOne = async ({ ref, wanting }: (typeof transfers)[number]): Promise<readonly Brought[]> => {
+    const { fileName, origin } = ref;
     run.emit({ type: "started", fileName });
     try {
-      return await bring(step.offer, present.get(fileName) ?? [], claimed, names.get(fileName) === 1, run);
+      return await bring(ref, wanting, names.get(fileName) === 1, run);
     } catch (e) {
       const error: MirrorError = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, fileName);
-      return { outcome: { outcome: "failed", fileName, origin, error } };
+      return wanting.map(({ target }) => ({ target, outcome: failed(fileName, origin, error) }));
     }
   };
-  for await (const result of pool(transfers, run.settings.max_concurrent_downloads, bringOne, run.signal)) take(result);
+  for await (const brought of pool(transfers, run.settings.max_concurrent_downloads, bringOne, run.signal))
+    for (const one of brought) take(one);
   return results;
 }
 
-function report(run: Run, began: number, outcomes: readonly Outcome[], plan?: MirrorReport["plan"]): MirrorReport {
-  const count = (outcome: Outcome["outcome"]) => outcomes.filter((o) => o.outcome === outcome).length;
-  const failures = outcomes.filter((o) => o.outcome === "failed" && !(o.error instanceof InterruptedError));
-  const done = outcomes.length - failures.length;
+/** The outcome of a step that moves nothing. */
+function settled(step: Extract<Step<PackageRef>, { do: "keep" | "skip" | "refuse" }>): Outcome {
+  const { fileName, origin } = step.offer;
+  if (step.do === "refuse") return failed(fileName, origin, step.error);
+  return { outcome: step.do === "keep" ? "kept" : "skipped", fileName, subdir: step.present.subdir, origin };
+}
+
+function report(
+  run: Run,
+  began: number,
+  failures: readonly Outcome[],
+  results: readonly Brought[],
+  plan?: MirrorReport["plan"],
+): MirrorReport {
+  const outcomes = [...failures, ...results.map((r) => r.outcome)];
+  const isFailure = (o: Outcome) => o.outcome === "failed" && !(o.error instanceof InterruptedError);
+  const failedOnes = outcomes.filter(isFailure);
   const unreachable =
-    failures.length > 0 && done === 0 && failures.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
+    failedOnes.length > 0 &&
+    failedOnes.length === outcomes.length &&
+    failedOnes.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
+  const targets = run.targets.map((target): TargetReport => {
+    const own = results.filter((r) => r.target === target).map((r) => r.outcome);
+    const count = (outcome: Outcome["outcome"]) => own.filter((o) => o.outcome === outcome).length;
+    return {
+      target: redactUrl(target.where),
+      added: count("added"),
+      replaced: count("replaced"),
+      kept: count("kept"),
+      skipped: count("skipped"),
+      failed: own.filter(isFailure).length,
+    };
+  });
+  const sum = (of: (t: TargetReport) => number) => targets.reduce((all, t) => all + of(t), 0);
+  const fetched = new Map(
+    results.flatMap(({ outcome: o }) => ("bytes" in o ? [[`${o.subdir}/${o.fileName}`, o.bytes] as const] : [])),
+  );
   return {
-    target: redactUrl(run.store.where),
-    added: count("added"),
-    replaced: count("replaced"),
-    kept: count("kept"),
-    skipped: count("skipped"),
-    failed: failures.length,
-    bytes: outcomes.reduce((sum, o) => sum + ("bytes" in o ? o.bytes : 0), 0),
+    targets,
+    added: sum((t) => t.added),
+    replaced: sum((t) => t.replaced),
+    kept: sum((t) => t.kept),
+    skipped: sum((t) => t.skipped),
+    failed: failedOnes.length,
+    bytes: [...fetched.values()].reduce((all, bytes) => all + bytes, 0),
     milliseconds: Math.round(performance.now() - began),
     interrupted: run.signal.aborted,
     ...(plan ? { plan } : {}),
     packages: outcomes.filter((o) => o.outcome !== "failed" || !(o.error instanceof InterruptedError)),
-    exitCode: run.signal.aborted ? 130 : failures.length === 0 ? 0 : unreachable ? 3 : 1,
+    exitCode: run.signal.aborted ? 130 : failedOnes.length === 0 ? 0 : unreachable ? 3 : 1,
   };
 }

@@ -9,7 +9,7 @@ import { DEFAULT_INDEX_FILES, type IndexFiles } from "../src/index/index-files.t
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { indexChannel } from "../src/main.ts";
 import { publish } from "../src/target/channel.ts";
-import { openTarget } from "../src/target/kinds.ts";
+import { openFolder } from "../src/target/folder.ts";
 import type { Addition } from "../src/target/subdir-job.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type FileServer, fileServer } from "./servers/file-server.ts";
@@ -173,7 +173,7 @@ async function published(
   additions: (subdir: string) => Addition[],
   chosen: Partial<IndexFiles> = {},
 ) {
-  const store = await openTarget(channel, undefined);
+  const store = await openFolder(channel);
   const wishes = new Map(subdirs.map((subdir) => [subdir, { additions: additions(subdir) }]));
   const files = { ...DEFAULT_INDEX_FILES, bz2: true, ...chosen };
   await publish(store, wishes, { files, warn: () => undefined, now: 1_800_000_000_000 });

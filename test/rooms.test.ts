@@ -17,7 +17,7 @@ const MAY: Record<string, readonly string[]> = {
   transfer: ["conda", "package", "auth"],
   source: ["conda", "package", "index", "transfer", "auth"],
   survey: ["conda", "package", "index"],
-  target: ["conda", "index", "transfer", "auth"],
+  target: ["conda", "package", "plan", "index", "transfer", "auth"],
   cli: ["config"],
 };
 const LEAVES = ["errors.ts", "version.ts"];

@@ -6,7 +6,7 @@ const room = (path: string) => import(new URL(`../../dist/${path}.js`, import.me
 const { DEFAULT_INDEX_FILES } = (await room("index/index-files")) as typeof import("../../src/index/index-files.ts");
 const { publish } = (await room("target/channel")) as typeof import("../../src/target/channel.ts");
 const { findPresent } = (await room("target/find-present")) as typeof import("../../src/target/find-present.ts");
-const { openTarget } = (await room("target/kinds")) as typeof import("../../src/target/kinds.ts");
+const { openFolder } = (await room("target/folder")) as typeof import("../../src/target/folder.ts");
 
 /**
  * What a mirror does to a channel's index, by itself: publish.ts FOLDER SUBDIR CHANGE.json [all]. Looks for the files of the
@@ -25,7 +25,7 @@ const additions: Addition[] = change.add.map(([fileName, record]) => ({
 }));
 const files = { ...DEFAULT_INDEX_FILES, currentRepodata: all === "all", runExports: all === "all" };
 const began = performance.now();
-const store = await openTarget(folder, "local");
+const store = await openFolder(folder);
 const signal = new AbortController().signal;
 const present = await findPresent(store, new Set(additions.map((a) => a.fileName)), signal);
 const isThere = (a: Addition) => present.get(a.fileName)?.some((p) => p.recorded?.sha256 === a.sha256);

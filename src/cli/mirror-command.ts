@@ -1,5 +1,4 @@
 import type { Logger } from "pino";
-import { UsageError } from "../errors.ts";
 import type { MirrorEvent, Outcome } from "../events.ts";
 import { mirror } from "../mirror.ts";
 import type { MirrorFlags } from "./program.ts";
@@ -8,13 +7,6 @@ import { logFailure, openSession } from "./session.ts";
 
 /** `mirror`: parse, call the library, print. Gives the exit code. */
 export async function mirrorCommand(sources: readonly string[], flags: MirrorFlags): Promise<number> {
-  if ((flags.targetPath?.length ?? 0) > 1) {
-    throw new UsageError("NOT_YET", {
-      what: "several targets",
-      why: "this version writes one target a run",
-      next: "run mirror once for each --target-path",
-    });
-  }
   const { log, progress, signal, close } = openSession(flags, "indexing what is finished");
   const onEvent = (e: MirrorEvent) => {
     progress.event(e);
@@ -37,7 +29,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
   try {
     const report = await mirror({
       sources,
-      target: flags.targetPath?.[0] ?? "",
+      target: flags.targetPath ?? [],
       ...(flags.srcType === undefined ? {} : { sourceType: flags.srcType }),
       ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
       ...(flags.config === undefined ? {} : { config: flags.config }),

@@ -68,7 +68,11 @@ export function program(exit: (code: number) => void): Command {
     .option("-s, --sources <source,…>", "URLs, files, folders or globs; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
     .addOption(new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local)"))
-    .addOption(new Option("--target-path <path>", "the channel: a folder").argParser(collect))
+    .addOption(
+      new Option("--target-path <path>", "the channel: a folder; repeatable, each package is fetched once").argParser(
+        collect,
+      ),
+    )
     .addOption(new Option("--tgt <path>", "as --target-path").argParser(collect).hideHelp())
     .addOption(new Option("--target-type <type>", "inferred when absent (local, file)"))
     .addOption(new Option("--tgt-type <type>", "as --target-type").hideHelp())

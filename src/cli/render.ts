@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 import type { MirrorError } from "../errors.ts";
-import type { IndexReport, MirrorReport, Outcome, PlannedStep } from "../events.ts";
+import type { IndexReport, MirrorReport, Outcome, PlannedStep, TargetReport } from "../events.ts";
 
 /** Bytes as people read them: 1 KiB is 1024 bytes. */
 export function bytesText(bytes: number): string {
@@ -52,22 +52,27 @@ export function reportJson(report: MirrorReport): string {
   });
 }
 
-/** The last line of a run. */
+/** The last line of a run, and one for each of several targets. */
 export function summaryText(report: MirrorReport): string {
-  const parts = (["added", "replaced", "kept", "skipped", "failed"] as const)
-    .filter((key) => report[key] > 0 || key === "added")
-    .map((key) => `${report[key]} ${key}`);
+  const counts = (of: TargetReport | MirrorReport) =>
+    (["added", "replaced", "kept", "skipped", "failed"] as const)
+      .filter((key) => of[key] > 0 || key === "added")
+      .map((key) => `${of[key]} ${key}`)
+      .join(", ");
   const rate = report.milliseconds > 0 ? (report.bytes / report.milliseconds) * 1000 : 0;
   const moved = report.bytes > 0 ? `; ${bytesText(report.bytes)} at ${bytesText(rate)}/s` : "";
   const head = report.interrupted ? "interrupted: " : "";
-  return `${head}${parts.join(", ")}${moved} in ${secondsText(report.milliseconds)} → ${report.target}`;
+  const [only, second] = report.targets;
+  const end = second || !only ? "" : ` → ${only.target}`;
+  const lines = second ? report.targets.map((t) => `\n  ${counts(t)} → ${t.target}`) : [];
+  return `${head}${counts(report)}${moved} in ${secondsText(report.milliseconds)}${end}${lines.join("")}`;
 }
 
 /** The plan of a dry run, a line a package and one in all. */
 export function planText(plan: readonly PlannedStep[]): string {
   const lines = plan.map(
     (s) =>
-      `${s.do.padEnd(7)} ${s.subdir ?? "?"}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}${s.error ? `  (${s.error.what.replace(`${s.fileName}: `, "")})` : ""}`,
+      `${s.do.padEnd(7)} ${s.subdir ?? "?"}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}${s.target === undefined ? "" : ` → ${s.target}`}${s.error ? `  (${s.error.what.replace(`${s.fileName}: `, "")})` : ""}`,
   );
   const counts = (["add", "replace", "keep", "skip", "refuse"] as const)
     .map((what) => {

@@ -2,19 +2,10 @@ import { isSubdir } from "../conda/file-name.ts";
 import { factsOf, type RecordFacts, recordFacts } from "../conda/record-facts.ts";
 import { findRecord } from "../index/repodata.ts";
 import { readShard, readShardIndex, shardPath } from "../index/shards.ts";
+import type { Present } from "../plan/plan.ts";
 import { type IndexState, openIndexState } from "./index-state.ts";
 import { readIndex } from "./read-index.ts";
 import type { Store } from "./store.ts";
-
-/** A file that the target already has under some name, in one of its subdirs. */
-export interface Present {
-  readonly subdir: string;
-  readonly fileName: string;
-  /** What the index says of it; undefined when the index does not know the file. */
-  readonly recorded: RecordFacts | undefined;
-  /** Bytes of the file; undefined when only the index has it. */
-  readonly fileSize: number | undefined;
-}
 
 /** Looks one file up in a subdir's index. */
 type LookUp = (fileName: string) => RecordFacts | undefined;

@@ -1,23 +1,49 @@
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../errors.ts";
+import type { ApiClient } from "../transfer/api.ts";
+import { redactUrl } from "../transfer/redact.ts";
+import type { Clock } from "../transfer/retry.ts";
 import { openFolder } from "./folder.ts";
 import type { Store } from "./store.ts";
+import { storeTarget } from "./store-target.ts";
+import type { Target } from "./target.ts";
 
-/** One kind of target: a new one is a file of its own and a line in `TARGET_KINDS`. */
-interface TargetKind {
+/** What targets are opened with. */
+export interface TargetContext {
+  readonly env: NodeJS.ProcessEnv;
+  /** Requests to services. */
+  readonly api: ApiClient;
+  /** Repetitions after the first try of a request. */
+  readonly retryAttempts: number;
+  /** Transfers that run at the same time. */
+  readonly concurrency: number;
+  readonly clock: Clock;
+  readonly s3: { readonly region: string | null; readonly endpoint: string | null };
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * One kind of target: a new one is a file of its own and a line in `TARGET_KINDS`. One that is a store of files has
+ * `openStore`, and can be indexed too; the others have `open`.
+ */
+type TargetKind = {
   /** Other names it goes by. */
   readonly aliases: readonly string[];
   /** Whether a path or URL, as typed, is of this kind; asked in the order of the table. */
   readonly recognises: (text: string) => boolean;
-  readonly open: (text: string) => Promise<Store>;
-}
+  /** Whether it goes without a path. */
+  readonly pathless?: boolean;
+} & (
+  | { readonly openStore: (text: string, context: TargetContext) => Promise<Store> }
+  | { readonly open: (text: string, context: TargetContext) => Promise<Target> }
+);
 
 export const TARGET_KINDS = {
   local: {
     aliases: ["file"],
     recognises: (text) =>
       /^file:/i.test(text) || /^[A-Za-z]:[\\/]/.test(text) || !/^[a-z][a-z0-9+.-]+:\/\//i.test(text),
-    open: (text) => openFolder(/^file:/i.test(text) ? fileURLToPath(text) : text),
+    openStore: (text) => openFolder(/^file:/i.test(text) ? fileURLToPath(text) : text),
   },
 } satisfies Record<string, TargetKind>;
 
@@ -44,12 +70,37 @@ const PLANNED = [
 const CHOICES = "--target-path FOLDER (a channel in a folder, --target-type local)";
 
 /**
- * Opens the target as typed.
- * @throws UsageError NO_TARGET, BAD_TARGET or NOT_YET
+ * Opens a target as typed.
+ * @throws UsageError NO_TARGET, BAD_TARGET or NOT_YET; TargetError when it can't be used
  */
-export async function openTarget(path: string | undefined, type: string | undefined): Promise<Store> {
-  const kinds: Record<string, TargetKind> = TARGET_KINDS;
-  if (type !== undefined && !TARGET_TYPES.includes(type)) {
+export async function openTarget(
+  path: string | undefined,
+  type: string | undefined,
+  context: TargetContext,
+): Promise<Target> {
+  const kind = kindOf(path, type);
+  const text = path ?? "";
+  return "openStore" in kind ? storeTarget(await kind.openStore(text, context)) : kind.open(text, context);
+}
+
+/**
+ * Opens a channel whose files we index.
+ * @throws UsageError BAD_TARGET when it indexes itself; else as `openTarget`
+ */
+export async function openStore(path: string, type: string | undefined, context: TargetContext): Promise<Store> {
+  const kind = kindOf(path, type);
+  if ("openStore" in kind) return kind.openStore(path, context);
+  throw new UsageError("BAD_TARGET", {
+    what: `${redactUrl(path)}: not a channel that can be indexed`,
+    why: "it has no index of ours to write",
+    next: "name a folder or another store of files",
+  });
+}
+
+function kindOf(path: string | undefined, type: string | undefined): TargetKind {
+  const kinds: readonly [string, TargetKind][] = Object.entries(TARGET_KINDS);
+  const named = kinds.find(([name, kind]) => name === type || kind.aliases.includes(type ?? ""))?.[1];
+  if (type !== undefined && !named) {
     if (PLANNED.includes(type))
       throw new UsageError("NOT_YET", {
         what: `--target-type ${type}`,
@@ -62,21 +113,18 @@ export async function openTarget(path: string | undefined, type: string | undefi
       next: `choose one of: ${TARGET_TYPES.join(", ")}`,
     });
   }
-  if (path === undefined || path === "") {
+  if ((path === undefined || path === "") && !named?.pathless) {
     throw new UsageError("NO_TARGET", {
       what: "no target",
       why: "mirror was not told where the packages shall go",
       next: `give ${CHOICES}`,
     });
   }
-  const chosen = Object.entries(kinds).find(([name, kind]) =>
-    type === undefined ? kind.recognises(path) : name === type || kind.aliases.includes(type),
-  );
-  if (!chosen)
-    throw new UsageError("NOT_YET", {
-      what: `${path}: not a target this version can write`,
-      why: "it is no folder",
-      next: `give ${CHOICES}`,
-    });
-  return chosen[1].open(path);
+  const chosen = named ?? kinds.find(([, kind]) => kind.recognises(path ?? ""))?.[1];
+  if (chosen) return chosen;
+  throw new UsageError("NOT_YET", {
+    what: `${redactUrl(path ?? "")}: not a target this version can write`,
+    why: "it is no folder",
+    next: `give ${CHOICES}`,
+  });
 }

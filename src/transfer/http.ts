@@ -33,7 +33,7 @@ export interface HttpClient {
 const CONNECT_TIMEOUT_MS = 15_000;
 const IDLE_TIMEOUT_MS = 60_000;
 const MAX_REDIRECTS = 10;
-const USER_AGENT = `meso-forge-mirror/${VERSION}`;
+export const USER_AGENT = `meso-forge-mirror/${VERSION}`;
 
 /** The proxies that an environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), if any. */
 export function proxiesOf(env: NodeJS.ProcessEnv): ProxySettings | undefined {
@@ -183,7 +183,8 @@ function versionOf(response: Response, size: number | undefined): string | undef
   );
 }
 
-function redirected(from: URL, location: string | undefined, hops: number): URL {
+/** The address that an answer redirects to. @throws TransferError BAD_REDIRECT */
+export function redirected(from: URL, location: string | undefined, hops: number): URL {
   const refuse = (why: string) =>
     new TransferError(
       "BAD_REDIRECT",
@@ -211,6 +212,10 @@ function redirected(from: URL, location: string | undefined, hops: number): URL 
 }
 
 async function refusal(url: URL, status: number, response: Response): Promise<TransferError> {
+  return refusedBy(url, status, response.headers, await wordsOf(response));
+}
+
+async function wordsOf(response: Response): Promise<string> {
   let words = "";
   try {
     for await (const chunk of response.chunks) {
@@ -220,7 +225,17 @@ async function refusal(url: URL, status: number, response: Response): Promise<Tr
   } catch {
     // The status says enough.
   }
-  const text = /html/i.test(response.headers.get("content-type") ?? "") ? "" : redactText(words);
+  return words;
+}
+
+/** What an answer with an error status is to us: with the server's own words, and whether the same may succeed later. */
+export function refusedBy(
+  url: URL,
+  status: number,
+  headers: ReadonlyMap<string, string>,
+  words: string,
+): TransferError {
+  const text = /html/i.test(headers.get("content-type") ?? "") ? "" : redactText(words);
   const why = `the server answered ${status}${text ? `: ${text}` : ""}`;
   const what = redactUrl(url);
   if (status === 401 || status === 403 || status === 407) {
@@ -246,11 +261,12 @@ async function refusal(url: URL, status: number, response: Response): Promise<Tr
   return new TransferError(
     "SERVER_ERROR",
     { what, why, next },
-    { mayPass, retryAfterMs: parseRetryAfter(response.headers.get("retry-after"), Date.now()) },
+    { mayPass, retryAfterMs: parseRetryAfter(headers.get("retry-after"), Date.now()) },
   );
 }
 
-function translate(e: unknown, url: URL, totalMs: number, signal: AbortSignal): unknown {
+/** Whatever a request failed with, as an error of ours. */
+export function translate(e: unknown, url: URL, totalMs: number, signal: AbortSignal): unknown {
   if (e instanceof TransferError || e instanceof InterruptedError) return e;
   if (signal.aborted) return new InterruptedError(e);
   const error = e as NodeJS.ErrnoException;

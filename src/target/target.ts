@@ -1,0 +1,49 @@
+import type { Offer, OnConflict, Present } from "../plan/plan.ts";
+import type { Place } from "../transfer/place.ts";
+import type { Received } from "../transfer/worker-messages.ts";
+import type { Seen } from "./seen.ts";
+import type { Addition, PublishedSubdir, PublishOptions } from "./subdir-job.ts";
+
+/**
+ * Where packages go: a store of files that we index (`store-target.ts`), a service that indexes by itself, or a package
+ * cache. It is opened for one run and closed with it.
+ */
+export interface Target {
+  /** For people: a path or URL, secrets removed. */
+  readonly where: string;
+  /** Set where it is a channel's folder on this machine: a worker may put packages there that nothing has the name of. */
+  readonly folder?: string;
+  /** What it remembers of origins that tell no hash. */
+  readonly seen: Seen;
+  /** What it has, or lists, under the names on offer. May leave out what only an upload can tell. */
+  present(offers: readonly Offer[], signal: AbortSignal): Promise<ReadonlyMap<string, readonly Present[]>>;
+  /** Where a file that it has can be read from like any other place; undefined when it can't be. */
+  placeOf(subdir: string, fileName: string): Place | undefined;
+  /** A folder of this run alone, on the disk that packages are moved from where that makes a difference. */
+  staging(): Promise<string>;
+  /**
+   * Takes a package that has arrived and passed every check: all of it, or nothing. The staged file stays where it is,
+   * unless `addition.replaceWith` says that it is needed until `publish`.
+   * @param there what `present` told of it.
+   * @throws MirrorError
+   */
+  take(received: Received, there: readonly Present[], options: TakeOptions): Promise<Taken>;
+  /** Makes visible to clients what came: writes indexes where they are ours to write. Called once, also after an interruption. */
+  publish(additions: readonly Addition[], options: PublishOptions): Promise<readonly PublishedSubdir[]>;
+  close(): Promise<void>;
+}
+
+export interface TakeOptions {
+  readonly onConflict: OnConflict;
+  /** For people: where the package came from. */
+  readonly origin: string;
+  readonly warn: (message: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** What became of a package that was taken. */
+export interface Taken {
+  readonly outcome: "added" | "replaced" | "kept" | "skipped";
+  /** Set when its record has to be in the index. */
+  readonly addition?: Addition;
+}
