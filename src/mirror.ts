@@ -11,7 +11,7 @@ import type { MirrorEvent, MirrorReport, Outcome, PlannedStep, TargetReport } fr
 import type { IndexFiles } from "./index/index-files.ts";
 import { makePlan, type OnConflict, type Present, type Step } from "./plan/plan.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
-import { openSource } from "./source/kinds.ts";
+import { openSource, type SourceContext } from "./source/kinds.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
 import { openTarget, type TargetContext } from "./target/kinds.ts";
@@ -28,6 +28,8 @@ export interface MirrorOptions {
   readonly sources: readonly string[];
   /** The type of all sources; inferred from each when absent. */
   readonly sourceType?: string;
+  /** A regular expression: which members of an archive or artifact, by their whole inner path; every match is taken. */
+  readonly sourcePath?: string;
   /** Where packages go: a channel's folder or address. Several: each package is fetched once. */
   readonly target: string | readonly string[];
   /** The type of all targets; inferred from each when absent. */
@@ -166,27 +168,40 @@ export interface Run {
 async function openRun(options: MirrorOptions, settings: Settings): Promise<Run> {
   const signal = options.signal ?? new AbortController().signal;
   const clock = options.clock ?? systemClock;
+  const env = options.env ?? process.env;
   const totalTimeoutMs = settings.timeout_seconds * 1000;
   const requests: HttpSettings = {
     connections: settings.max_concurrent_downloads,
     totalTimeoutMs,
     tokens: settings,
-    proxies: proxiesOf(options.env ?? process.env),
+    proxies: proxiesOf(env),
   };
   const http = openHttp(requests);
   const api = openApi(requests);
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const emit = options.onEvent ?? (() => undefined);
+  const warn = (message: string) => emit({ type: "warning", message });
   const targets = await openTargets(options, {
-    env: options.env ?? process.env,
+    env,
     api,
     retryAttempts: settings.retry_attempts,
     concurrency: settings.max_concurrent_downloads,
     clock,
     s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
-    warn: (message) => emit({ type: "warning", message }),
+    warn,
   });
-  const context = { http, channels: channelLookup(http, retry), mirrors: (options.mirrorOf ?? []).map(parseMirrorOf) };
+  const context: SourceContext = {
+    http,
+    api,
+    retry,
+    env,
+    channels: channelLookup(http, retry),
+    mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
+    members: options.sourcePath === undefined ? undefined : parsePattern(options.sourcePath),
+    githubApiUrl: settings.github_api_url,
+    azureDevopsUrl: settings.azure_devops_url,
+    warn,
+  };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), sources.length, requests, signal);
@@ -207,6 +222,20 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
       await api.close();
     },
   };
+}
+
+/** @throws UsageError BAD_FLAG */
+function parsePattern(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (e) {
+    throw new UsageError("BAD_FLAG", {
+      what: `--src-path ${text}`,
+      why: (e as Error).message,
+      next: "give a regular expression, such as 'linux-64/.*\\.conda$'",
+      cause: e,
+    });
+  }
 }
 
 async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {

@@ -31,6 +31,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
       sources,
       target: flags.targetPath ?? [],
       ...(flags.srcType === undefined ? {} : { sourceType: flags.srcType }),
+      ...(flags.srcPath === undefined ? {} : { sourcePath: flags.srcPath }),
       ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
       ...(flags.config === undefined ? {} : { config: flags.config }),
       onConflict: flags.onConflict,

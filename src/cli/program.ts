@@ -16,6 +16,7 @@ export interface CommonFlags {
 export interface MirrorFlags extends CommonFlags {
   readonly sources?: readonly string[];
   readonly srcType?: string;
+  readonly srcPath?: string;
   readonly targetType?: string;
   readonly targetPath?: readonly string[];
   readonly mirrorOf?: readonly string[];
@@ -68,6 +69,12 @@ export function program(exit: (code: number) => void): Command {
     .option("-s, --sources <source,…>", "URLs, files, folders or globs; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
     .addOption(new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local)"))
+    .addOption(
+      new Option(
+        "--src-path <regex>",
+        "which members of an archive or artifact, by their whole inner path; every match",
+      ),
+    )
     .addOption(
       new Option("--target-path <path>", "the channel: a folder; repeatable, each package is fetched once").argParser(
         collect,

@@ -1,7 +1,9 @@
 import { formatOf } from "../conda/file-name.ts";
 import { UsageError } from "../errors.ts";
+import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
+import type { RetryOptions } from "../transfer/retry.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
 import { localSource } from "./local.ts";
 import type { Source } from "./source.ts";
@@ -9,9 +11,19 @@ import { type MirrorOf, urlSource } from "./url.ts";
 
 /** What sources are opened with. */
 export interface SourceContext {
+  /** Packages and large files. */
   readonly http: HttpClient;
+  /** Requests to services. */
+  readonly api: ApiClient;
+  readonly retry: Omit<RetryOptions, "signal">;
+  readonly env: NodeJS.ProcessEnv;
   readonly channels: ChannelLookup;
   readonly mirrors: readonly MirrorOf[];
+  /** Which members of an archive or artifact, by their whole inner path; all packages when absent. */
+  readonly members: RegExp | undefined;
+  readonly githubApiUrl: string;
+  readonly azureDevopsUrl: string;
+  readonly warn: (message: string) => void;
 }
 
 /** One kind of source: a new one is a file of its own and a line in `SOURCE_KINDS`. */
