@@ -5,7 +5,8 @@ import { cache, median, ours, serve, span, timed } from "./support.ts";
 
 /**
  * 3,000 `.conda` packages from a local HTTP server to a folder: ours, which hashes, reads and indexes them, against
- * `aria2c -j 32`, which does none of that. Goal: at most 0.35 of its time.
+ * `aria2c -j 32`, which does none of that. Goal: at most 0.35 of its time. Between them stands a bare loop of undici and
+ * hashes, to tell how much of our time is Node's.
  */
 const RUNS = Number(process.env["RUNS"] ?? 5);
 const COUNT = 3000;
@@ -20,7 +21,7 @@ const urls = names.map((n) => `${server.url}/linux-64/${n}`);
 const list = join(cache, "list.txt");
 writeFileSync(list, `${urls.join("\n")}\n`);
 
-const [a, b, memory, cpu]: [number[], number[], number[], number[]] = [[], [], [], []];
+const [a, b, bare, memory, cpu]: [number[], number[], number[], number[], number[]] = [[], [], [], [], []];
 const runPeer = async (i: number) => {
   const out = join(outs, `peer-${i}`);
   const peer = await timed("aria2c", ["-q", "-j", "32", "-i", list, "-d", out]).catch(() => undefined);
@@ -39,10 +40,14 @@ for (let i = 0; i <= RUNS; i++) {
   const first = i % 2 === 0 ? await runPeer(i) : undefined;
   const us = await runUs(i);
   const peer = i % 2 === 0 ? first : await runPeer(i);
+  const loop = [join(import.meta.dirname, "clients/bare-loop.mjs"), list, join(outs, `bare-${i}`)];
+  const least = await timed(process.execPath, loop);
+  if (least.code !== 0) throw new Error("the bare loop failed");
   if (i === 0) continue; // a warm-up
   a.push(us.seconds);
   memory.push(us.peakMB as number);
   cpu.push(us.cpu as number);
+  bare.push(least.seconds);
   if (peer) b.push(peer.seconds);
 }
 rmSync(outs, { recursive: true, force: true });
@@ -53,9 +58,11 @@ process.stdout.write(
   `http-to-folder: ${COUNT} packages, ${megabytes.toFixed(0)} MB, ${RUNS} pairs, median (least to most)\n`,
 );
 process.stdout.write(`  ours    ${span(a)} s, ${rates(a)}, processor ${span(cpu)} s, peak ${span(memory, 0)} MB\n`);
+process.stdout.write(`  bare    ${span(bare)} s: undici, hashes and a write, and nothing else\n`);
 if (b.length === 0) process.stdout.write("  aria2c is not here: no ratio (Debian's package aria2)\n");
 else {
   process.stdout.write(
-    `  aria2c  ${span(b)} s, ${rates(b)}\n  ratio   ${span(a.map((s, i) => s / (b[i] as number)))}   goal 0.35\n`,
+    `  aria2c  ${span(b)} s, ${rates(b)}
+  ratio   ${span(a.map((s, i) => s / (b[i] as number)))}   goal 0.35; of the bare loop ${span(bare.map((s, i) => s / (b[i] as number)))}\n`,
   );
 }
