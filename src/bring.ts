@@ -22,6 +22,8 @@ export interface Brought {
   readonly outcome: Outcome;
   /** Set when the package's record has to be in the index. */
   readonly addition?: Addition;
+  /** The package's record, where it was fetched. */
+  readonly record?: Uint8Array;
 }
 
 /**
@@ -76,8 +78,9 @@ export async function bring(
       if (!promised && version !== undefined && outcome !== "skipped")
         target.seen.remember(ref.key, version, received.sha256);
       const told = { fileName, subdir, origin };
-      if (outcome === "kept" || outcome === "skipped") return { target, outcome: { outcome, ...told } };
-      const brought = { target, outcome: { outcome, ...told, bytes, verified: promised } };
+      const { record } = received;
+      if (outcome === "kept" || outcome === "skipped") return { target, record, outcome: { outcome, ...told } };
+      const brought = { target, record, outcome: { outcome, ...told, bytes, verified: promised } };
       return addition ? { ...brought, addition } : brought;
     } catch (e) {
       const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, fileName);

@@ -22,6 +22,7 @@ import { pool } from "./transfer/pool.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { redactUrl } from "./transfer/redact.ts";
 import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
+import { dependencies } from "./with-deps.ts";
 
 export interface MirrorOptions {
   /** URLs of packages, files, folders or globs. */
@@ -40,6 +41,10 @@ export interface MirrorOptions {
   readonly dryRun?: boolean;
   /** "URL=URL": what lies below the first can be had below the second too. */
   readonly mirrorOf?: readonly string[];
+  /** A channel's name, URL or folder: what the packages need to be installed is taken from it as well. */
+  readonly withDeps?: string;
+  /** Platforms that `withDeps` solves for, such as "linux-64"; those of the packages when absent. */
+  readonly platforms?: readonly string[];
   /** Settings that are stronger than those of the environment and the file. */
   readonly settings?: PartialSettings;
   /** A configuration file. */
@@ -74,15 +79,25 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   const run = await openRun(options, settings);
   try {
     const { refs, failures } = await offered(run.sources, run);
-    const plans = await Promise.all(
-      run.targets.map(async (target): Promise<TargetPlan> => {
-        const present = await target.present(refs, run.signal);
-        return { target, present, steps: makePlan(refs, present, run.onConflict) };
-      }),
-    );
-    if (options.dryRun) return await told(plans, failures, run, began);
+    const plans = await planFor(refs, run);
+    const deps =
+      options.withDeps === undefined ? undefined : { channel: options.withDeps, platforms: options.platforms ?? [] };
+    const neededBy = async (results: readonly Brought[]): Promise<PackageRef[]> => {
+      if (!deps || run.signal.aborted) return [];
+      const needed = await enumerated(deps.channel, run, () => dependencies(deps, results, refs, run));
+      failures.push(...needed.failures);
+      return needed.refs;
+    };
+    if (options.dryRun) {
+      const { plan, would } = await told(plans, run);
+      const more = await told(await planFor(await neededBy(would), run), run);
+      const refused = [...would, ...more.would].filter((w) => w.outcome.outcome === "failed");
+      return report(run, began, failures, refused, [...plan, ...more.plan]);
+    }
 
     const results = await carryOut(plans, run);
+    const needed = await neededBy(results);
+    if (needed.length > 0) results.push(...(await carryOut(await planFor(needed, run), run)));
     // Threads take a while to end; the index is written meanwhile.
     void run.receivers.close();
     const published = await Promise.allSettled(
@@ -107,24 +122,49 @@ interface TargetPlan {
   readonly steps: readonly Step<PackageRef>[];
 }
 
-/** What a dry run tells. */
-async function told(
-  plans: readonly TargetPlan[],
-  failures: readonly Outcome[],
+function planFor(refs: readonly PackageRef[], run: Run): Promise<TargetPlan[]> {
+  return Promise.all(
+    run.targets.map(async (target): Promise<TargetPlan> => {
+      const present = await target.present(refs, run.signal);
+      return { target, present, steps: makePlan(refs, present, run.onConflict) };
+    }),
+  );
+}
+
+/** What is on offer, or the failure to find out: what came before it stays and is indexed. */
+async function enumerated(
+  what: string,
   run: Run,
-  began: number,
-): Promise<MirrorReport> {
+  offers: () => Promise<PackageRef[]>,
+): Promise<{ refs: PackageRef[]; failures: Outcome[] }> {
+  try {
+    return { refs: await offers(), failures: [] };
+  } catch (e) {
+    if (run.signal.aborted) return { refs: [], failures: [] };
+    const error = asMirrorError(e, what);
+    const failure = failed(redactUrl(what), redactUrl(what), error);
+    run.emit({ type: "finished", result: failure });
+    return { refs: [], failures: [failure] };
+  }
+}
+
+/** What a dry run tells, and what would become of each package. */
+async function told(plans: readonly TargetPlan[], run: Run): Promise<{ plan: PlannedStep[]; would: Brought[] }> {
   const plan: PlannedStep[] = [];
-  const refused: Brought[] = [];
+  const would: Brought[] = [];
   for (const { target, steps } of plans) {
     const concurrency = run.settings.max_concurrent_downloads;
     for (const s of await describePlan(steps, { onConflict: run.onConflict, concurrency, signal: run.signal })) {
       plan.push(ofTarget(s, target, run));
-      if (s.error) refused.push({ target, outcome: failed(s.fileName, s.origin, s.error) });
+      const { fileName, origin, error, subdir } = s;
+      if (error) {
+        const refused = failed(fileName, origin, error);
+        would.push({ target, outcome: refused });
+        run.emit({ type: "finished", result: refused });
+      } else if (subdir !== undefined) would.push({ target, outcome: { outcome: "kept", fileName, subdir, origin } });
     }
   }
-  for (const f of refused) run.emit({ type: "finished", result: f.outcome });
-  return report(run, began, failures, refused, plan);
+  return { plan, would };
 }
 
 /** Where there are several targets, what is told names the one it is about. */
@@ -153,6 +193,7 @@ const MOST_THREADS = 4;
 /** Everything that one run holds open. */
 export interface Run {
   readonly targets: readonly Target[];
+  readonly sourceContext: SourceContext;
   readonly sources: readonly Source[];
   readonly signal: AbortSignal;
   readonly settings: Settings;
@@ -209,6 +250,7 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   return {
     stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
     targets,
+    sourceContext: context,
     signal,
     retry,
     receivers,

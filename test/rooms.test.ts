@@ -16,6 +16,7 @@ const MAY: Record<string, readonly string[]> = {
   index: ["conda", "codec"],
   transfer: ["conda", "package", "auth"],
   source: ["conda", "package", "index", "transfer", "auth"],
+  solve: [],
   survey: ["conda", "package", "index"],
   target: ["conda", "package", "plan", "index", "transfer", "auth"],
   cli: ["config"],

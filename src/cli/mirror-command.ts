@@ -34,6 +34,8 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
       ...(flags.srcPath === undefined ? {} : { sourcePath: flags.srcPath }),
       ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
       ...(flags.config === undefined ? {} : { config: flags.config }),
+      ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
+      platforms: flags.platform ?? [],
       onConflict: flags.onConflict,
       dryRun: flags.dryRun ?? false,
       mirrorOf: flags.mirrorOf ?? [],

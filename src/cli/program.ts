@@ -20,6 +20,8 @@ export interface MirrorFlags extends CommonFlags {
   readonly targetType?: string;
   readonly targetPath?: readonly string[];
   readonly mirrorOf?: readonly string[];
+  readonly withDeps?: string;
+  readonly platform?: readonly string[];
   readonly onConflict: "error" | "skip" | "replace";
   readonly dryRun?: boolean;
   readonly maxConcurrentDownloads?: number;
@@ -93,6 +95,10 @@ export function program(exit: (code: number) => void): Command {
         "--mirror-of <URL=URL>",
         "what lies below the first can be had below the second too; repeatable",
       ).argParser(collect),
+    )
+    .option("--with-deps <channel>", "also take what the packages need, solved, from this channel")
+    .addOption(
+      new Option("--platform <platform>", "which platform --with-deps solves for; repeatable").argParser(collect),
     )
     .option("--dry-run", "print the plan, change nothing")
     .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)

@@ -5,7 +5,7 @@
 Prints the installed packages as JSON: name, version, build, subdir.
 """
 import asyncio, json, os, sys, tempfile
-from rattler import Channel, Gateway, Platform, SourceConfig, install, solve
+from rattler import Channel, Gateway, Platform, SourceConfig, VirtualPackage, install, solve
 
 
 async def main(channel, subdir, fmt, prefix, specs):
@@ -15,7 +15,9 @@ async def main(channel, subdir, fmt, prefix, specs):
             zstd_enabled=fmt == "zst", bz2_enabled=fmt == "bz2", sharded_enabled=fmt == "shards", cache_action="no-cache"
         )
         gateway = Gateway(cache_dir=os.path.join(tmp, "index"), default_config=config)
-        records = await solve([channel], specs, gateway=gateway, platforms=[Platform(subdir), Platform("noarch")])
+        machine = [v.into_generic() for v in VirtualPackage.detect()]
+        platforms = [Platform(subdir), Platform("noarch")]
+        records = await solve([channel], specs, gateway=gateway, platforms=platforms, virtual_packages=machine)
         await install(records, target_prefix=prefix, cache_dir=os.path.join(tmp, "pkgs"), platform=Platform(subdir), show_progress=False)
     found = [f for f in os.listdir(os.path.join(prefix, "conda-meta")) if f.endswith(".json")]
     assert len(found) == len(records), f"{len(found)} of {len(records)} were linked"

@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { mirror } from "../src/main.ts";
+import { type BuiltPackage, buildConda } from "./packages/builder.ts";
+import { fileServer } from "./servers/file-server.ts";
+import { listed, temporary, written } from "./support/folders.ts";
+import { needs, python } from "./support/needs.ts";
+
+const run = promisify(execFile);
+const client = new URL("./clients/rattler_client.py", import.meta.url).pathname;
+const linux = { subdir: "linux-64", build: "h0_0" };
+
+const upstream = [
+  buildConda({ name: "lib", version: "1.0", ...linux, depends: ["__glibc >=2.17", "data >=1"] }),
+  buildConda({ name: "lib", version: "2.0", ...linux, depends: ["__glibc >=2.99"] }),
+  buildConda({ name: "data", version: "1.0" }),
+  buildConda({ name: "data", version: "3.0" }),
+  buildConda({ name: "python", version: "3.12.0", ...linux }),
+  buildConda({ name: "python", version: "3.13.0", ...linux }),
+  buildConda({ name: "other", version: "1.0", ...linux, depends: ["nothing-that-is-there"] }),
+];
+
+/** A channel in a folder, and its files by path. */
+async function channelOf(packages: readonly BuiltPackage[]) {
+  const [source, channel] = [temporary(), temporary()];
+  written(source, packages);
+  await mirror({ sources: [source], target: channel, env: {} });
+  const all = readdirSync(channel, { recursive: true, withFileTypes: true }).filter((e) => e.isFile());
+  const paths = all.map((f) => join(f.parentPath, f.name));
+  const files = Object.fromEntries(paths.map((p) => [relative(channel, p).replaceAll("\\", "/"), readFileSync(p)]));
+  return { channel, files };
+}
+
+const { channel, files } = await channelOf(upstream);
+const app = buildConda({ name: "app", ...linux, depends: ["lib", "helper"] });
+const helper = buildConda({ name: "helper", depends: ["data <3"] });
+
+test("what packages need is taken from a channel too, the newest that fit, and nothing else", async () => {
+  const server = await fileServer(files);
+  const [source, target] = [temporary(), temporary()];
+  written(source, [app, helper]);
+  const options = { sources: [source], target, env: {}, withDeps: server.url };
+  const planned = await mirror({ ...options, dryRun: true });
+  assert.deepEqual(planned.plan?.map((s) => `${s.do} ${s.subdir}/${s.fileName}`).sort(), [
+    `add linux-64/${app.fileName}`,
+    "add linux-64/lib-1.0-h0_0.conda",
+    "add noarch/data-1.0-0.conda",
+    `add noarch/${helper.fileName}`,
+  ]);
+  assert.deepEqual(readdirSync(target), []);
+  const { exitCode, added } = await mirror(options);
+  assert.deepEqual([exitCode, added], [0, 4]);
+  assert.deepEqual(listed(target, "linux-64"), [app.fileName, "lib-1.0-h0_0.conda"]);
+  const before = server.requests.filter((r) => r.path.endsWith(".conda")).length;
+  const again = await mirror(options);
+  assert.deepEqual([again.exitCode, again.added, again.kept], [0, 0, 4]);
+  assert.equal(server.requests.filter((r) => r.path.endsWith(".conda")).length, before);
+});
+
+test(
+  "the target installs with no other channel, each of two packages that do not go together",
+  needs(python, "py-rattler"),
+  async () => {
+    const [source, target] = [temporary(), temporary()];
+    const tools = ["12", "13"].map((minor) =>
+      buildConda({ name: "tool", subdir: "linux-64", build: `py3${minor}_0`, depends: [`python 3.${minor}.*`, "lib"] }),
+    );
+    written(source, tools);
+    const report = await mirror({ sources: [source], target, env: {}, withDeps: channel });
+    assert.deepEqual([report.exitCode, report.failed], [0, 0]);
+    for (const minor of ["12", "13"]) {
+      const args = [client, target, "linux-64", "json", temporary(), `tool * py3${minor}_0`];
+      const { stdout } = await run(python, args);
+      const names = (JSON.parse(stdout) as string[][]).map(([name, version]) => `${name} ${version}`);
+      assert.deepEqual(names, ["data 3.0", "lib 1.0", `python 3.${minor}.0`, "tool 1.0"]);
+    }
+  },
+);
+
+test("packages for no platform in particular are solved for the platforms that are asked for", async () => {
+  const [source, target] = [temporary(), temporary()];
+  written(source, [buildConda({ name: "pure", depends: ["lib"] })]);
+  const report = await mirror({ sources: [source], target, env: {}, withDeps: channel, platforms: ["linux-64"] });
+  assert.equal(report.exitCode, 0);
+  assert.deepEqual(listed(target, "linux-64"), ["lib-1.0-h0_0.conda"]);
+});
+
+test("dependencies that can't be had are told in the solver's words, and the packages themselves are there", async () => {
+  const [source, target] = [temporary(), temporary()];
+  written(source, [buildConda({ name: "needy", ...linux, depends: ["other"] })]);
+  const report = await mirror({ sources: [source], target, env: {}, withDeps: channel });
+  assert.deepEqual([report.exitCode, report.added, report.failed], [1, 1, 1]);
+  const failure = report.packages.find((p) => p.outcome === "failed");
+  assert.ok(failure?.outcome === "failed");
+  assert.equal(failure.error.code, "UNSOLVABLE");
+  assert.match(failure.error.why, /nothing-that-is-there/);
+  assert.equal(listed(target, "linux-64").length, 1);
+});
+
+test("the channel's credentials are sent to it, and the solver never sees them", async () => {
+  const server = await fileServer(files);
+  const [source, target] = [temporary(), temporary()];
+  written(source, [app, helper]);
+  const messages: string[] = [];
+  const withDeps = server.url.replace("http://", "http://someone:s3cret-word@");
+  const report = await mirror({
+    sources: [source],
+    target,
+    env: {},
+    withDeps,
+    onEvent: (e) => messages.push(JSON.stringify(e)),
+  });
+  assert.equal(report.exitCode, 0);
+  const expected = `Basic ${Buffer.from("someone:s3cret-word").toString("base64")}`;
+  assert.ok(server.requests.every((r) => r.headers.authorization === expected));
+  assert.ok(!messages.join().includes("s3cret-word"));
+});
+
+test("a channel that can't be read fails the dependencies, not the packages", async () => {
+  const server = await fileServer({});
+  server.misdeeds.set("linux-64/repodata_shards.msgpack.zst", [{ status: 500 }]);
+  const [source, target] = [temporary(), temporary()];
+  written(source, [app, helper]);
+  const report = await mirror({
+    sources: [source],
+    target,
+    env: {},
+    withDeps: server.url,
+    settings: { retry_attempts: 0 },
+  });
+  assert.deepEqual([report.exitCode, report.added], [1, 2]);
+  const failure = report.packages.find((p) => p.outcome === "failed");
+  assert.ok(failure?.outcome === "failed" && /500/.test(failure.error.why), JSON.stringify(failure));
+});
