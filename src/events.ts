@@ -66,10 +66,12 @@ export interface TargetReport {
   readonly kept: number;
   readonly skipped: number;
   readonly failed: number;
+  /** Set when the packages came, but its index could not be written. */
+  readonly error?: MirrorError;
 }
 
 /** Counts are of packages, once for each target. */
-export interface MirrorReport extends Omit<TargetReport, "target"> {
+export interface MirrorReport extends Omit<TargetReport, "target" | "error"> {
   readonly targets: readonly TargetReport[];
   /** Bytes of packages that were fetched or copied, each once. */
   readonly bytes: number;

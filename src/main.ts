@@ -35,3 +35,4 @@ export { type InfoMember, type PackageInfo, readPackage } from "./package/read.t
 export { type ReadAt, readAtBuffer } from "./package/read-at.ts";
 export { type FileFacts, type MadeRecord, makeRecord } from "./package/record.ts";
 export type { OnConflict } from "./plan/plan.ts";
+export { type Round, type WatchOptions, watch } from "./watch.ts";

@@ -92,7 +92,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       const { plan, would } = await told(plans, run);
       const more = await told(await planFor(await neededBy(would), run), run);
       const refused = [...would, ...more.would].filter((w) => w.outcome.outcome === "failed");
-      return report(run, began, failures, refused, [...plan, ...more.plan]);
+      return report(run, began, failures, refused, { plan: [...plan, ...more.plan] });
     }
 
     const results = await carryOut(plans, run);
@@ -106,10 +106,15 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
         return publish(target, ofTarget, run);
       }),
     );
-    // Every target had its turn before one's failure ends the run.
-    const lost = published.find((p) => p.status === "rejected");
-    if (lost) throw lost.reason;
-    return report(run, began, failures, results);
+    const lost = new Map<Target, MirrorError>();
+    for (const [i, p] of published.entries()) {
+      if (p.status === "fulfilled") continue;
+      const target = run.targets[i] as Target;
+      lost.set(target, asMirrorError(p.reason, redactUrl(target.where)));
+    }
+    // One of several is told in the report, which has more to tell; a run that has no other ends with it.
+    if (run.targets.length === 1) for (const error of lost.values()) throw error;
+    return report(run, began, failures, results, { lost });
   } finally {
     await run.close();
   }
@@ -382,7 +387,7 @@ function report(
   began: number,
   failures: readonly Outcome[],
   results: readonly Brought[],
-  plan?: MirrorReport["plan"],
+  { plan, lost }: { plan?: MirrorReport["plan"]; lost?: ReadonlyMap<Target, MirrorError> } = {},
 ): MirrorReport {
   const outcomes = [...failures, ...results.map((r) => r.outcome)];
   const isFailure = (o: Outcome) => o.outcome === "failed" && !(o.error instanceof InterruptedError);
@@ -394,6 +399,7 @@ function report(
   const targets = run.targets.map((target): TargetReport => {
     const own = results.filter((r) => r.target === target).map((r) => r.outcome);
     const count = (outcome: Outcome["outcome"]) => own.filter((o) => o.outcome === outcome).length;
+    const error = lost?.get(target);
     return {
       target: redactUrl(target.where),
       added: count("added"),
@@ -401,6 +407,7 @@ function report(
       kept: count("kept"),
       skipped: count("skipped"),
       failed: own.filter(isFailure).length,
+      ...(error ? { error } : {}),
     };
   });
   const sum = (of: (t: TargetReport) => number) => targets.reduce((all, t) => all + of(t), 0);
@@ -419,6 +426,6 @@ function report(
     interrupted: run.signal.aborted,
     ...(plan ? { plan } : {}),
     packages: outcomes.filter((o) => o.outcome !== "failed" || !(o.error instanceof InterruptedError)),
-    exitCode: run.signal.aborted ? 130 : failedOnes.length === 0 ? 0 : unreachable ? 3 : 1,
+    exitCode: run.signal.aborted ? 130 : failedOnes.length === 0 && !lost?.size ? 0 : unreachable ? 3 : 1,
   };
 }

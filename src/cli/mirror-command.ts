@@ -48,6 +48,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
       onEvent,
     });
     progress.stop();
+    for (const { error } of report.targets) if (error) logFailure(log, error, flags.verbose === true);
     if (flags.json) process.stdout.write(`${reportJson(report)}\n`);
     else if (report.plan) process.stdout.write(`${planText(report.plan)}\n`);
     else if (!flags.quiet) process.stdout.write(`${summaryText(report)}\n`);

@@ -47,6 +47,7 @@ export function reportJson(report: MirrorReport): string {
     "error" in s && s.error ? { ...s, error: errorJson(s.error) } : s;
   return JSON.stringify({
     ...report,
+    targets: report.targets.map((t) => (t.error ? { ...t, error: errorJson(t.error) } : t)),
     packages: report.packages.map(step),
     ...(report.plan ? { plan: report.plan.map(step) } : {}),
   });
@@ -64,7 +65,9 @@ export function summaryText(report: MirrorReport): string {
   const head = report.interrupted ? "interrupted: " : "";
   const [only, second] = report.targets;
   const end = second || !only ? "" : ` → ${only.target}`;
-  const lines = second ? report.targets.map((t) => `\n  ${counts(t)} → ${t.target}`) : [];
+  const lines = second
+    ? report.targets.map((t) => `\n  ${counts(t)} → ${t.target}${t.error ? ", not indexed" : ""}`)
+    : [];
   return `${head}${counts(report)}${moved} in ${secondsText(report.milliseconds)}${end}${lines.join("")}`;
 }
 

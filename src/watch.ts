@@ -1,0 +1,35 @@
+import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
+import type { MirrorReport } from "./events.ts";
+import { type MirrorOptions, mirror } from "./mirror.ts";
+import { systemClock } from "./transfer/retry.ts";
+
+export interface WatchOptions extends MirrorOptions {
+  /** Milliseconds from the end of one round to the beginning of the next. */
+  readonly intervalMs: number;
+  /** Told what became of each round. */
+  readonly onRound?: (round: Round) => void;
+}
+
+/** One run of `mirror`: its report, or why it could not begin. */
+export type Round = { readonly report: MirrorReport } | { readonly error: MirrorError };
+
+/**
+ * Mirrors again and again until the signal aborts: what is new since the last round is taken, what is there is kept. A
+ * round that fails is told, and the next one comes all the same: services that are down come back.
+ * @throws UsageError when the first round can't begin because of how it was called: no later one would.
+ */
+export async function watch(options: WatchOptions): Promise<void> {
+  const clock = options.clock ?? systemClock;
+  const signal = options.signal ?? new AbortController().signal;
+  for (let first = true; !signal.aborted; first = false) {
+    try {
+      const report = await mirror(options);
+      options.onRound?.({ report });
+    } catch (e) {
+      if (first && e instanceof UsageError) throw e;
+      const error = asMirrorError(e, "watch");
+      if (!(error instanceof InterruptedError)) options.onRound?.({ error });
+    }
+    await clock.sleep(options.intervalMs, signal).catch(() => undefined);
+  }
+}

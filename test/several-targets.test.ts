@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { mirror } from "../src/main.ts";
+import { buildConda } from "./packages/builder.ts";
+import { fileServer } from "./servers/file-server.ts";
+import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
+
+const packages = ["a", "b", "c"].map((name) => buildConda({ name, subdir: "linux-64" }));
+const serve = () => fileServer(Object.fromEntries(packages.map((p) => [p.fileName, p.bytes])));
+const fetches = (server: { requests: { path: string }[] }) =>
+  server.requests.filter((r) => r.path.endsWith(".conda")).length;
+
+test("each package is fetched once for all targets, and every target is whole by itself", async () => {
+  const server = await serve();
+  const [one, two, three] = [temporary(), temporary(), temporary()];
+  const sources = packages.map((p) => `${server.url}/${p.fileName}`);
+  const target = [one, two, three, one];
+  const report = await mirror({ sources, target, env: {} });
+  assert.equal(fetches(server), 3);
+  assert.deepEqual([report.exitCode, report.added, report.targets.length], [0, 9, 3]);
+  assert.equal(
+    report.bytes,
+    packages.reduce((sum, p) => sum + p.bytes.length, 0),
+  );
+  assert.ok(report.packages.every((p) => p.target !== undefined));
+  for (const channel of [one, two, three]) {
+    assert.deepEqual(
+      listed(channel, "linux-64"),
+      packages.map((p) => p.fileName),
+    );
+    for (const p of packages) assert.equal(statSync(join(channel, "linux-64", p.fileName)).size, p.bytes.length);
+    assert.ok(!readdirSync(join(channel, ".meso-forge-mirror")).includes("incoming"), "nothing is left behind");
+  }
+  const before = [one, two, three].map(visible);
+  const again = await mirror({ sources, target, env: {} });
+  assert.deepEqual([again.added, again.kept], [0, 9]);
+  assert.deepEqual([one, two, three].map(visible), before);
+});
+
+test("a target that lacks some packages gets those, and the others are kept", async () => {
+  const server = await serve();
+  const [one, two] = [temporary(), temporary()];
+  const sources = packages.map((p) => `${server.url}/${p.fileName}#sha256:${p.sha256}`);
+  await mirror({ sources: sources.slice(0, 2), target: one, env: {} });
+  const before = fetches(server);
+  const report = await mirror({ sources, target: [one, two], env: {} });
+  assert.equal(fetches(server) - before, 3);
+  assert.deepEqual(
+    report.targets.map((t) => [t.added, t.kept]),
+    [
+      [1, 2],
+      [3, 0],
+    ],
+  );
+});
+
+test("what one target refuses, the others take", async () => {
+  const server = await serve();
+  const [one, two] = [temporary(), temporary()];
+  const [other] = [buildConda({ name: "a", subdir: "linux-64", depends: ["something"] })];
+  written(two, [other as (typeof packages)[0]]);
+  await mirror({ sources: [join(two, other?.fileName ?? "")], target: one, env: {} });
+  const sources = packages.map((p) => `${server.url}/${p.fileName}`);
+  const report = await mirror({ sources, target: [one, join(two, "channel")], env: {} });
+  assert.equal(report.exitCode, 1);
+  assert.deepEqual(
+    report.targets.map((t) => [t.added, t.failed]),
+    [
+      [2, 1],
+      [3, 0],
+    ],
+  );
+  assert.equal(repodata(one, "linux-64")["packages.conda"][packages[0]?.fileName ?? ""]?.["sha256"], other?.sha256);
+});
+
+test("replacing in several targets replaces in each of them", async () => {
+  const [source, one, two] = [temporary(), temporary(), temporary()];
+  const [old, fresh] = [["x"], ["y"]].map((depends) => buildConda({ name: "a", depends }));
+  for (const target of [one, two])
+    await mirror({ sources: written(source, [old as (typeof packages)[0]]), target, env: {} });
+  const sources = written(source, [fresh as (typeof packages)[0]]);
+  const report = await mirror({ sources, target: [one, two], onConflict: "replace", env: {} });
+  assert.deepEqual([report.exitCode, report.replaced], [0, 2]);
+  for (const target of [one, two])
+    assert.equal(repodata(target, "noarch")["packages.conda"][fresh?.fileName ?? ""]?.["sha256"], fresh?.sha256);
+});
+
+test("an index that can't be written keeps no other target from being indexed", async () => {
+  const server = await serve();
+  const [one, two] = [temporary(), temporary()];
+  mkdirSync(join(one, "linux-64"), { recursive: true });
+  writeFileSync(join(one, "linux-64/repodata.json"), '{"packages":{}}');
+  // A folder in the place of a file: met when the packages are there and the index is written.
+  mkdirSync(join(one, "linux-64/repodata.json.zst"));
+  const sources = packages.map((p) => `${server.url}/${p.fileName}`);
+  const report = await mirror({ sources, target: [one, two], env: {} });
+  assert.equal(report.exitCode, 1);
+  assert.deepEqual(
+    report.targets.map((t) => t.error?.family),
+    ["target", undefined],
+  );
+  assert.match(report.targets[0]?.error?.what ?? "", /can't be used/);
+  assert.deepEqual(
+    listed(two, "linux-64"),
+    packages.map((p) => p.fileName),
+  );
+});
