@@ -100,13 +100,17 @@ async function openChannel(options: IndexOptions, settings: Settings, env: NodeJ
 }
 
 async function openRun(store: Store, settings: Settings, options: IndexOptions): Promise<Run> {
+  const readers = openReaders(options.threads ?? availableParallelism(), { facts: settings.write_channeldata });
+  const cache = await cachePath(store);
+  // Without notes on what was read everything has to be.
+  if (cache !== undefined && !existsSync(cache)) readers.prepare();
   return {
     store,
     settings,
     signal: options.signal ?? new AbortController().signal,
     emit: options.onEvent ?? (() => undefined),
-    readers: openReaders(options.threads ?? availableParallelism(), { facts: settings.write_channeldata }),
-    cache: await openFileCache(await cachePath(store)),
+    readers,
+    cache: await openFileCache(cache),
     failed: [],
     counts: { read: 0, kept: 0, removed: 0 },
   };

@@ -172,8 +172,17 @@ function canHold(map: RecordMap, fileName: string): boolean {
 }
 
 /** What a change means for one map: keys in order, each with the record that comes or undefined for one that goes. */
-function editsOf(map: RecordMap, change: IndexChange): [key: string, record: Uint8Array | undefined][] {
+function editsOf(
+  map: RecordMap,
+  change: IndexChange,
+  isEmpty: boolean,
+): [key: string, record: Uint8Array | undefined][] {
   const edits = new Map<string, Uint8Array | undefined>();
+  if (isEmpty) {
+    for (const [fileName, { record, v3 }] of change.add)
+      if (mapOf(fileName, v3 === true) === map) edits.set(keyIn(map, fileName), record);
+    return [...edits].sort(([a], [b]) => byCodePoint(a, b));
+  }
   for (const fileName of [...(change.remove ?? []), ...(change.takenBack ?? [])])
     if (canHold(map, fileName)) edits.set(keyIn(map, fileName), undefined);
   // A record that comes into another map goes from this one.
@@ -212,7 +221,7 @@ function* mergedMap(out: Joiner, index: Repodata, map: RecordMap, change: IndexC
       first = false;
     }
   }
-  for (const [key, record] of editsOf(map, change)) {
+  for (const [key, record] of editsOf(map, change, entries.count === 0)) {
     const place = placeOf(bytes, entries, key);
     yield* until(place.at);
     if (place.found) i++;

@@ -60,6 +60,8 @@ test("a record's hashes become bytes, what is no hex stays text, and run exports
   });
   writer.record(Buffer.from('{"run_exports":{"strong":["own"]}}'), [], extra);
   assert.deepEqual(decode(writer.take()), { run_exports: { strong: ["own"] } });
+  writer.record(Buffer.from('{"m\\u00645":"00ff","run\\u005fexports":{}}'), ["md5"], extra);
+  assert.deepEqual(decode(writer.take()), { md5: Buffer.from([0, 255]), run_exports: {} });
 });
 
 test("property: the reader passes over whatever another's writer made, and stops where bytes are missing", () => {

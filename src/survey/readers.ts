@@ -21,6 +21,8 @@ const AHEAD = 2;
 
 /** Worker threads that read packages. */
 export interface Readers {
+  /** Starts the threads, which takes longer than finding out what there is to read. */
+  prepare(): void;
   /**
    * Reads packages of one folder, in no order. Ends early when the signal aborts.
    * @throws Error when a thread dies.
@@ -40,6 +42,7 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
     while (workers.length < needed) workers.push(new Worker(entry, { workerData, resourceLimits }));
   };
   return {
+    prepare: () => start(count),
     async *read(folder, subdir, fileNames, signal) {
       start(Math.min(count, Math.ceil(fileNames.length / BATCH)));
       const results: Surveyed[] = [];

@@ -1,6 +1,6 @@
 import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts";
 import type { IndexFiles } from "../index/index-files.ts";
-import { countMerged, mergedPieces, mergedSize } from "../index/merge.ts";
+import { countMerged, mergedPieces, mergedSize, mergeRepodata } from "../index/merge.ts";
 import type { SubdirState } from "./index-state.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
@@ -111,8 +111,9 @@ export async function publishSubdir(
 /** `repodata.json`, and before it its compressed forms, which clients ask for first. */
 async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined): Promise<void> {
   const { index, change, changed, options } = job;
-  const content = (): Iterable<Uint8Array> => (changed ? mergedPieces(index, change) : [index.bytes]);
-  const size = changed ? mergedSize(index, change) : index.bytes.length;
+  const whole = !changed ? index.bytes : isSmall(job) ? mergeRepodata(index, change) : undefined;
+  const content = (): Iterable<Uint8Array> => (whole ? [whole] : mergedPieces(index, change));
+  const size = whole ? whole.length : mergedSize(index, change);
   const level = options.files.zstdLevel ?? levelFor(size);
   const compress = async (): Promise<void> => {
     if (options.files.zst) await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
@@ -128,6 +129,13 @@ async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined
   const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
   const plain = writeFile(job, "repodata.json", content(), expect, compressed);
   await Promise.all([compressed, plain]);
+}
+
+/** A small index is merged once and kept; a large one is merged again for each of its forms, and never twice in memory. */
+function isSmall({ index, change }: SubdirJob): boolean {
+  let size = index.bytes.length;
+  for (const { record } of change.add.values()) size += record.length;
+  return size < 32 * 1024 * 1024;
 }
 
 /** What files made from the same records depend on. */
