@@ -316,8 +316,15 @@ test("the longest pages give a row its install line when it comes into view", br
 test("a screen reader finds landmarks, a table with its headers, and named controls", browserNeeded, async () => {
   const { page, close } = await open("some/where/linux-64/index.html");
   const session = await page.context().newCDPSession(page);
-  const { nodes } = await session.send("Accessibility.getFullAXTree");
+  await session.send("Accessibility.enable");
+  const rows = await page.locator("tr").count();
+  let nodes: { ignored: boolean; role?: { value?: unknown }; name?: { value?: unknown } }[] = [];
   const seen = (role: string) => nodes.filter((n) => !n.ignored && n.role?.value === role);
+  // The browser builds the tree piece by piece after the page has loaded; a frame is what it waits for.
+  for (let frames = 0; seen("row").length < rows && frames < 600; frames++) {
+    await page.evaluate("new Promise((drawn) => requestAnimationFrame(drawn))");
+    ({ nodes } = await session.send("Accessibility.getFullAXTree"));
+  }
   const namesIn = (role: string) => seen(role).map((n) => String(n.name?.value ?? ""));
   for (const landmark of ["banner", "main", "contentinfo", "navigation", "search"])
     assert.equal(seen(landmark).length, 1, landmark);
