@@ -261,3 +261,24 @@ test("a process killed while it holds the lock does not hold up the next one", a
   child.kill("SIGKILL");
   assert.equal((await running).exitCode, 0);
 });
+
+test("what a run keeps of a package is its record, not the buffers that it came in", async () => {
+  const [from, target] = [temporary(), temporary()];
+  const packages = Array.from({ length: 150 }, (_, i) =>
+    buildConda({ name: `many-${i}`, files: { "share/a": `${i}` } }),
+  );
+  written(from, packages);
+  const kept: number[] = [];
+  const report = await mirror({
+    sources: [from],
+    target,
+    env: {},
+    settings: { max_concurrent_downloads: 1 },
+    onEvent: (e) => {
+      if (e.type === "finished") kept.push(process.memoryUsage().arrayBuffers);
+    },
+  });
+  assert.equal(report.added, packages.length);
+  const grown = (kept.at(-1) as number) - (kept[0] as number);
+  assert.ok(grown < packages.length * 8_000, `${Math.round(grown / packages.length)} bytes a package`);
+});

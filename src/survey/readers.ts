@@ -1,6 +1,6 @@
 import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
-import { NO_RUN_EXPORTS } from "../conda/run-exports.ts";
+import { bytesSent } from "../conda/sent-bytes.ts";
 import { type MirrorError, reviveError } from "../errors.ts";
 import type { SurveyedPackage, SurveyOptions } from "./survey-package.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
@@ -70,7 +70,7 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
             results.push(
               "error" in a
                 ? { fileName, ok: false, error: reviveError(a.error) }
-                : { fileName, ok: true, ...a, record: bytesOf(a.record), runExports: bytesOf(a.runExports) },
+                : { fileName, ok: true, ...a, record: bytesSent(a.record), runExports: bytesSent(a.runExports) },
             );
           }
           send();
@@ -105,8 +105,4 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
       workers = [];
     },
   };
-}
-
-function bytesOf(text: string): Uint8Array {
-  return text === "{}" ? NO_RUN_EXPORTS : Buffer.from(text, "latin1");
 }

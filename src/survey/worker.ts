@@ -17,7 +17,7 @@ export interface ToWorker {
   readonly options: SurveyOptions;
 }
 
-/** A package as it crosses threads: its bytes as Latin-1 text, which costs a tenth of what a buffer does. */
+/** A package as it crosses threads: its bytes as `sentBytes` makes them. */
 export type SentPackage = Omit<SurveyedPackage, "record" | "runExports"> & {
   readonly record: string;
   readonly runExports: string;
@@ -26,13 +26,12 @@ export type SentPackage = Omit<SurveyedPackage, "record" | "runExports"> & {
 /** What each of them turned out to be, in the same order. */
 export type FromWorker = readonly (SentPackage | { readonly error: SentError })[];
 
-const textOf = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
-
 const port = parentPort;
 if (!port) throw new Error("this file is a worker thread's");
 const { compileCache } = workerData as WorkerData;
 if (compileCache !== undefined) enableCompileCache(compileCache);
 // Loaded now, so that the cache is there for it.
+const { sentBytes } = await import("../conda/sent-bytes.ts");
 const { sendError } = await import("../errors.ts");
 const { surveyPackage } = await import("./survey-package.ts");
 let queue: Promise<void> = Promise.resolve();
@@ -42,7 +41,7 @@ port.on("message", (message: ToWorker) => {
     for (const fileName of message.fileNames) {
       try {
         const one = await surveyPackage(`${message.folder}/${fileName}`, fileName, message.subdir, message.options);
-        answer.push({ ...one, record: textOf(one.record), runExports: textOf(one.runExports) });
+        answer.push({ ...one, record: sentBytes(one.record), runExports: sentBytes(one.runExports) });
       } catch (e) {
         answer.push({ error: sendError(e, fileName) });
       }

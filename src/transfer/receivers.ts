@@ -1,5 +1,6 @@
 import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
+import { bytesSent, sentBytes } from "../conda/sent-bytes.ts";
 import { InterruptedError, reviveError } from "../errors.ts";
 import type { Fetched } from "./fetch-package.ts";
 import type { HttpSettings } from "./http.ts";
@@ -13,6 +14,8 @@ import type {
   ForReception,
   FromWorker,
   Received,
+  SentExpected,
+  SentReceived,
   ToWorker,
   WorkerData,
 } from "./worker-messages.ts";
@@ -116,8 +119,9 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
   return {
     portions,
     ready,
-    begin(expected, stagedPath) {
+    begin(whole, stagedPath) {
       const id = nextId++;
+      const expected = toSend(whole);
       if (threads.length < count && threads.every((t) => t.load > 0 || !t.up)) start();
       const up = threads.filter((t) => t.up);
       const chosen = (up.length > 0 ? up : threads).reduce((a, b) => (b.load < a.load ? b : a));
@@ -171,7 +175,7 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
       };
       const settled = async (p: Promise<Answer>): Promise<Received> => {
         try {
-          return (await p).received as Received;
+          return revived((await p).received as SentReceived);
         } finally {
           end();
         }
@@ -187,7 +191,7 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
           const { received, fetched } = await ask({ id, do: "fetch", expected, stagedPath, address, request });
           if (!received) return "unchanged";
           end();
-          return { received, version: fetched?.version };
+          return { received: revived(received), version: fetched?.version };
         },
         async chunk(bytes) {
           open();
@@ -223,4 +227,12 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
       await Promise.all(threads.map((t) => t.worker.terminate()));
     },
   };
+}
+
+function toSend({ record, ...expected }: Expected): SentExpected {
+  return record === undefined ? expected : { ...expected, record: sentBytes(record) };
+}
+
+function revived(received: SentReceived): Received {
+  return { ...received, record: bytesSent(received.record), runExports: bytesSent(received.runExports) };
 }

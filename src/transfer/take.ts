@@ -32,7 +32,7 @@ export interface Progress {
 export async function take(
   stream: ByteStream,
   sink: Sink,
-  expected: Expected,
+  expected: Omit<Expected, "record">,
   progress: Progress,
   portions: Portions,
   onBytes: (bytes: number, size: number | undefined) => void,

@@ -46,6 +46,15 @@ export interface Received {
   readonly warnings: readonly string[];
 }
 
+/** `Expected` on its way to a worker: the record as `sentBytes` makes it. */
+export type SentExpected = Omit<Expected, "record"> & { readonly record?: string };
+
+/** `Received` on its way from a worker: record and run exports as `sentBytes` makes them. */
+export type SentReceived = Omit<Received, "record" | "runExports"> & {
+  readonly record: string;
+  readonly runExports: string;
+};
+
 /** To a worker. `id` names one reception; what is sent for one is done in order. Buffers are handed over, not copied. */
 export type ToWorker =
   /** Ends every fetch under way; packages that have come whole are finished. */
@@ -56,19 +65,19 @@ export type ForReception =
   | {
       readonly id: number;
       readonly do: "fetch";
-      readonly expected: Expected;
+      readonly expected: SentExpected;
       readonly stagedPath: string;
       readonly address: Address;
       readonly request: OpenRequest;
     }
-  | { readonly id: number; readonly do: "begin"; readonly expected: Expected; readonly stagedPath: string }
+  | { readonly id: number; readonly do: "begin"; readonly expected: SentExpected; readonly stagedPath: string }
   | { readonly id: number; readonly do: "chunk"; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly id: number; readonly do: "restart" }
   | { readonly id: number; readonly do: "finish" }
   | {
       readonly id: number;
       readonly do: "whole";
-      readonly expected: Expected;
+      readonly expected: SentExpected;
       readonly stagedPath: string;
       readonly bytes: Uint8Array<ArrayBuffer>;
     }
@@ -79,7 +88,7 @@ export type FromWorker =
   | {
       readonly id: number;
       readonly ok: true;
-      readonly received?: Received;
+      readonly received?: SentReceived;
       /** Of a fetch. */
       readonly fetched?: FetchNews;
       /** The buffer that came, handed back. */

@@ -1,5 +1,6 @@
 import { enableCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
+import { bytesSent, sentBytes } from "../conda/sent-bytes.ts";
 import { sendError } from "../errors.ts";
 import { openHttp } from "./http.ts";
 import { openFile } from "./open-file.ts";
@@ -8,11 +9,12 @@ import { makePortions } from "./portions.ts";
 import { Reception } from "./reception.ts";
 import { type Progress, type Sink, take } from "./take.ts";
 import type {
-  Expected,
   FetchNews,
   ForReception,
   FromWorker,
   Received,
+  SentExpected,
+  SentReceived,
   ToWorker,
   WorkerData,
 } from "./worker-messages.ts";
@@ -47,8 +49,9 @@ class Job {
     this.id = id;
   }
 
-  begin(expected: Expected, stagedPath: string): Reception {
-    this.reception ??= new Reception(expected, stagedPath);
+  begin({ record, ...expected }: SentExpected, stagedPath: string): Reception {
+    const whole = record === undefined ? expected : { ...expected, record: bytesSent(record) };
+    this.reception ??= new Reception(whole, stagedPath);
     return this.reception;
   }
 
@@ -102,15 +105,16 @@ async function fetch(job: Job, { expected, stagedPath, address, request }: ForRe
 async function handle(job: Job, message: ForReception): Promise<void> {
   const { id } = job;
   const used: { used?: ArrayBuffer } = "bytes" in message ? { used: message.bytes.buffer } : {};
-  const post = (sent: FromWorker) => outbox.post(sent, used.used);
-  const answer = (received?: Received) => post({ id, ok: true, ...(received ? { received } : {}), ...used });
+  const post = (message: FromWorker) => outbox.post(message, used.used);
+  const answer = (received?: Received) =>
+    post({ id, ok: true, ...(received ? { received: sent(received) } : {}), ...used });
   try {
     switch (message.do) {
       case "fetch": {
         const received = await fetch(job, message);
         if (received === "unchanged") return post({ id, ok: true, fetched: { ...job.news(), unchanged: true } });
         jobs.delete(id);
-        return post({ id, ok: true, received, fetched: job.news() });
+        return post({ id, ok: true, received: sent(received), fetched: job.news() });
       }
       case "begin":
         job.begin(message.expected, message.stagedPath);
@@ -140,6 +144,10 @@ async function handle(job: Job, message: ForReception): Promise<void> {
     if (message.do !== "fetch") job.end();
     post({ id, ok: false, error: sendError(e, "a package on its way in"), ...fetched, ...used });
   }
+}
+
+function sent(received: Received): SentReceived {
+  return { ...received, record: sentBytes(received.record), runExports: sentBytes(received.runExports) };
 }
 
 function receive(message: ToWorker): void {
