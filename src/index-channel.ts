@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { publishChannelFiles } from "./channel-files.ts";
+import { openClients } from "./clients.ts";
 import { formatOf, isSubdir } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
@@ -20,8 +21,6 @@ import { openStore } from "./target/kinds.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
-import { openApi } from "./transfer/api.ts";
-import { proxiesOf } from "./transfer/http.ts";
 import { systemClock } from "./transfer/retry.ts";
 
 export interface IndexOptions {
@@ -87,15 +86,17 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
 
 /** The channel, as `mirror` opens its target. */
 async function openChannel(options: IndexOptions, settings: Settings, env: NodeJS.ProcessEnv): Promise<Store> {
-  const requests = { connections: settings.max_concurrent_downloads, totalTimeoutMs: settings.timeout_seconds * 1000 };
+  const warn = (message: string) => options.onEvent?.({ type: "warning", message });
+  const { api, credentials } = await openClients(settings, { env, now: () => systemClock.now(), warn });
   return openStore(options.channel, undefined, {
     env,
-    api: openApi({ ...requests, tokens: settings, proxies: proxiesOf(env) }),
+    api,
+    credentials,
     retryAttempts: settings.retry_attempts,
     concurrency: settings.max_concurrent_downloads,
     clock: systemClock,
     s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
-    warn: (message) => options.onEvent?.({ type: "warning", message }),
+    warn,
   });
 }
 

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { type Brought, bring, type Wanting } from "./bring.ts";
+import { openClients } from "./clients.ts";
 import { parseFileName } from "./conda/file-name.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
@@ -16,8 +17,7 @@ import type { PackageRef, Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
 import { openTarget, type TargetContext } from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
-import { openApi } from "./transfer/api.ts";
-import { type HttpSettings, openHttp, proxiesOf } from "./transfer/http.ts";
+import { openHttp } from "./transfer/http.ts";
 import { pool } from "./transfer/pool.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -216,20 +216,15 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   const clock = options.clock ?? systemClock;
   const env = options.env ?? process.env;
   const totalTimeoutMs = settings.timeout_seconds * 1000;
-  const requests: HttpSettings = {
-    connections: settings.max_concurrent_downloads,
-    totalTimeoutMs,
-    tokens: settings,
-    proxies: proxiesOf(env),
-  };
-  const http = openHttp(requests);
-  const api = openApi(requests);
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
+  const { requests, credentials, prove, api } = await openClients(settings, { env, now: () => clock.now(), warn });
+  const http = openHttp(requests, prove);
   const targets = await openTargets(options, {
     env,
     api,
+    credentials,
     retryAttempts: settings.retry_attempts,
     concurrency: settings.max_concurrent_downloads,
     clock,
@@ -239,6 +234,7 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   const context: SourceContext = {
     http,
     api,
+    credentials,
     retry,
     env,
     channels: channelLookup(http, retry),
@@ -250,7 +246,8 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
   };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
-  const receivers = startReceivers(Math.min(MOST_THREADS, availableParallelism()), sources.length, requests, signal);
+  const threads = Math.min(MOST_THREADS, availableParallelism());
+  const receivers = startReceivers(threads, sources.length, { http: requests, prove }, signal);
   let staged = 0;
   return {
     stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),

@@ -1,3 +1,5 @@
+import { basicAuthorization } from "./credential.ts";
+
 /** Gives the headers that prove who we are to one host, and none to any other. */
 export interface Credentials {
   headersFor(url: URL): Record<string, string>;
@@ -29,8 +31,9 @@ export function credentialsOf(settings: TokenSettings): Credentials {
     }
   }
   if (settings.azure_devops_token) {
-    const basic = Buffer.from(`:${settings.azure_devops_token}`).toString("base64");
-    byOrigin.set(new URL(settings.azure_devops_url).origin, { authorization: `Basic ${basic}` });
+    byOrigin.set(new URL(settings.azure_devops_url).origin, {
+      authorization: basicAuthorization("", settings.azure_devops_token),
+    });
   }
   return { headersFor: (url) => byOrigin.get(url.origin) ?? NONE };
 }

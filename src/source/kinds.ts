@@ -1,3 +1,4 @@
+import type { CredentialStore } from "../auth/credential-store.ts";
 import { formatOf } from "../conda/file-name.ts";
 import { UsageError } from "../errors.ts";
 import type { ApiClient } from "../transfer/api.ts";
@@ -15,6 +16,7 @@ export interface SourceContext {
   readonly http: HttpClient;
   /** Requests to services. */
   readonly api: ApiClient;
+  readonly credentials: CredentialStore;
   readonly retry: Omit<RetryOptions, "signal">;
   readonly env: NodeJS.ProcessEnv;
   readonly channels: ChannelLookup;

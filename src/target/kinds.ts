@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import type { CredentialStore } from "../auth/credential-store.ts";
 import { UsageError } from "../errors.ts";
 import type { ApiClient } from "../transfer/api.ts";
 import { redactUrl } from "../transfer/redact.ts";
@@ -13,6 +14,7 @@ export interface TargetContext {
   readonly env: NodeJS.ProcessEnv;
   /** Requests to services. */
   readonly api: ApiClient;
+  readonly credentials: CredentialStore;
   /** Repetitions after the first try of a request. */
   readonly retryAttempts: number;
   /** Transfers that run at the same time. */

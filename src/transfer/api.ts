@@ -1,9 +1,10 @@
 import { Readable } from "node:stream";
 import type { Agent, Dispatcher } from "undici";
 import { credentialsOf } from "../auth/credentials.ts";
+import type { Prove, Proven } from "../auth/prove.ts";
 import { InterruptedError, TransferError } from "../errors.ts";
-import { type HttpSettings, redirected, translate, USER_AGENT } from "./http.ts";
-import { redactUrl } from "./redact.ts";
+import { authorizationIn, type HttpSettings, redirected, translate, USER_AGENT } from "./http.ts";
+import { hideAuthorization, hideSecret, hideToken, redactUrl } from "./redact.ts";
 
 /** A body that can be sent again from its start. */
 export interface Body {
@@ -19,7 +20,7 @@ export interface ApiRequest {
   /** By lower-case name. Credentials among them stay with the URL's own origin. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | string | Body;
-  /** No credentials of the settings are added. Default: those that are bound to the host. */
+  /** No credentials of the settings and the store are added. Default: those that are bound to the host. */
   readonly anonymous?: boolean;
   /** An answer that is larger is refused. Default: 64 MiB. */
   readonly maxAnswerBytes?: number;
@@ -51,8 +52,11 @@ const MAX_ANSWER = 64 * 1024 * 1024;
 /** What proves who we are, in any service's words: these stay with the origin they were given for. */
 const SECRET_HEADERS = ["authorization", "cookie", "x-api-key", "private-token", "proxy-authorization"];
 
-/** Opens connections when they are first needed: undici takes 90 ms to load. */
-export function openApi(settings: HttpSettings): ApiClient {
+/**
+ * Opens connections when they are first needed: undici takes 90 ms to load.
+ * @param prove adds what the store has for a URL.
+ */
+export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
   const credentials = credentialsOf(settings.tokens);
   const total = settings.totalTimeoutMs;
   let opened: Promise<Dispatcher> | undefined;
@@ -69,13 +73,14 @@ export function openApi(settings: HttpSettings): ApiClient {
   };
 
   const send: ApiClient["send"] = async (request, signal) => {
-    let url = new URL(request.url);
-    const first = url.origin;
     const own: Record<string, string> = { ...request.headers };
-    if (url.username || url.password) {
-      const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-      own["authorization"] ??= `Basic ${Buffer.from(pair).toString("base64")}`;
-    }
+    const bare = request.anonymous || own["authorization"] !== undefined;
+    const proven: Proven = bare ? { url: request.url } : await prove(request.url);
+    let url = new URL(proven.url);
+    hideToken(url);
+    const first = url.origin;
+    const authorization = authorizationIn(url) ?? proven.authorization;
+    if (authorization !== undefined) own["authorization"] ??= authorization;
     const follows = request.method === "GET" || request.method === "HEAD";
     if (signal.aborted) throw new InterruptedError();
     opened ??= open();
@@ -87,6 +92,10 @@ export function openApi(settings: HttpSettings): ApiClient {
         url.password = "";
         url.hash = "";
         const headers = { ...(request.anonymous ? {} : credentials.headersFor(url)), ...own };
+        for (const name of SECRET_HEADERS) {
+          const value = headers[name];
+          if (value !== undefined) name.endsWith("authorization") ? hideAuthorization(value) : hideSecret(value);
+        }
         if (url.origin !== first) for (const name of SECRET_HEADERS) if (own[name] !== undefined) delete headers[name];
         const answer = await dispatcher.request({
           origin: url.origin,

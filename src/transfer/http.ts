@@ -1,10 +1,12 @@
+import { basicAuthorization } from "../auth/credential.ts";
 import { credentialsOf, type TokenSettings } from "../auth/credentials.ts";
+import type { Prove, Proven } from "../auth/prove.ts";
 import { InterruptedError, TransferError } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import type { ByteStream, OpenRequest } from "./place.ts";
 import { makePortions, type Portions } from "./portions.ts";
 import type { ProxySettings } from "./proxied.ts";
-import { redactText, redactUrl } from "./redact.ts";
+import { hideAuthorization, hideToken, redactText, redactUrl } from "./redact.ts";
 import type { Requests, Response } from "./response.ts";
 import { parseRetryAfter } from "./retry.ts";
 import { openWire } from "./wire.ts";
@@ -23,10 +25,11 @@ export interface HttpSettings {
 /** GET over pooled connections: redirects by hand, credentials by host, three timeouts. Retries are the caller's. */
 export interface HttpClient {
   /**
-   * @param url may carry user and password: they are sent to that URL's own origin and nowhere else.
+   * @param address may carry user and password, as a URL: they are sent to that URL's own origin and nowhere else. A bare
+   *   URL gets what the store has for it.
    * @throws TransferError for every status but 200, 206 and (with `unlessVersion`) 304; InterruptedError on abort.
    */
-  get(url: string, request: OpenRequest, signal: AbortSignal): Promise<ByteStream | "unchanged">;
+  get(address: string | Proven, request: OpenRequest, signal: AbortSignal): Promise<ByteStream | "unchanged">;
   close(): Promise<void>;
 }
 
@@ -48,8 +51,15 @@ export function proxiesOf(env: NodeJS.ProcessEnv): ProxySettings | undefined {
   };
 }
 
-/** @param portions where the buffers of bodies are taken from. */
-export function openHttp(settings: HttpSettings, portions: Portions = makePortions()): HttpClient {
+/**
+ * @param prove adds what the store has for a URL; a worker thread gets addresses that are proven already.
+ * @param portions where the buffers of bodies are taken from.
+ */
+export function openHttp(
+  settings: HttpSettings,
+  prove: Prove | undefined,
+  portions: Portions = makePortions(),
+): HttpClient {
   const total = settings.totalTimeoutMs;
   const limits = {
     connections: settings.connections,
@@ -63,8 +73,10 @@ export function openHttp(settings: HttpSettings, portions: Portions = makePortio
     proxies ? (await import("./proxied.ts")).openProxied(limits, proxies) : openWire(limits, portions);
 
   const get: HttpClient["get"] = async (address, request, signal) => {
-    let url = new URL(address);
-    const own = userinfoOf(url);
+    const proven = typeof address === "string" ? await (prove?.(address) ?? { url: address }) : address;
+    let url = new URL(proven.url);
+    hideToken(url);
+    const own = authorizationIn(url) ?? proven.authorization;
     const first = url.origin;
     url.username = "";
     url.password = "";
@@ -82,6 +94,7 @@ export function openHttp(settings: HttpSettings, portions: Portions = makePortio
           ...credentials.headersFor(url),
         };
         if (own && url.origin === first) headers["authorization"] = own;
+        if (headers["authorization"] !== undefined) hideAuthorization(headers["authorization"]);
         conditions(headers, request);
         const withinMs = hops === 0 ? total : Math.max(1, total - (performance.now() - began));
         const response = await requests.get(url, headers, { signal, withinMs });
@@ -322,10 +335,19 @@ function timedOut(url: URL, why: string): TransferError {
   );
 }
 
-function userinfoOf(url: URL): string | undefined {
+/** What the user and password of a URL stand for. */
+export function authorizationIn(url: URL): string | undefined {
   if (!url.username && !url.password) return undefined;
-  const pair = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  return `Basic ${Buffer.from(pair).toString("base64")}`;
+  return basicAuthorization(decoded(url.username), decoded(url.password));
+}
+
+/** As it is where a "%" stands for itself. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function numberOf(text: string | undefined): number | undefined {

@@ -1,3 +1,5 @@
+import type { Proven } from "../auth/prove.ts";
+
 /** Where a reading begins and what it depends on. */
 export interface OpenRequest {
   /** First byte wanted; 0 when absent. */
@@ -29,7 +31,7 @@ export interface ByteStream {
 export type Open = (request: OpenRequest, signal: AbortSignal) => Promise<ByteStream | "unchanged">;
 
 /** A place in words that cross threads: a URL, which may carry secrets, or a file's path on this machine. */
-export type Address = { readonly url: string } | { readonly path: string };
+export type Address = Proven | { readonly path: string };
 
 /** One place where a package's bytes are. */
 export interface Place {

@@ -1,5 +1,6 @@
 import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
+import type { Prove } from "../auth/prove.ts";
 import { bytesSent, sentBytes } from "../conda/sent-bytes.ts";
 import { InterruptedError, reviveError } from "../errors.ts";
 import type { Fetched } from "./fetch-package.ts";
@@ -70,9 +71,15 @@ const IN_FLIGHT = 2;
  * @param count threads at the most.
  * @param atOnce of them that start now, since starting takes longer than finding out what to bring; the others start when
  *   there is work for them.
+ * @param prove adds what the store has for a URL: worker threads know no store, and keep no secret longer than a request.
  * @param signal ends what the threads are fetching; what has come whole is still finished.
  */
-export function startReceivers(count: number, atOnce: number, http: HttpSettings, signal: AbortSignal): Receivers {
+export function startReceivers(
+  count: number,
+  atOnce: number,
+  { http, prove }: { readonly http: HttpSettings; readonly prove: Prove },
+  signal: AbortSignal,
+): Receivers {
   const threads: Thread[] = [];
   const waiting = new Map<number, (answer: FromWorker | Error) => void>();
   let nextId = 1;
@@ -188,7 +195,8 @@ export function startReceivers(count: number, atOnce: number, http: HttpSettings
             progress.version = fetched.version;
             if (fetched.bytes !== 0) onBytes(fetched.bytes, fetched.size);
           };
-          const { received, fetched } = await ask({ id, do: "fetch", expected, stagedPath, address, request });
+          const proven = "url" in address ? await prove(address.url) : address;
+          const { received, fetched } = await ask({ id, do: "fetch", expected, stagedPath, address: proven, request });
           if (!received) return "unchanged";
           end();
           return { received: revived(received), version: fetched?.version };

@@ -22,10 +22,48 @@ export function redactUrl(url: string | URL): string {
   return decodePercent(u.toString()) + query;
 }
 
-/** Text of a server or a system, cleaned for a terminal and a log: one line, no URL secrets, at most 300 characters. */
+/** What this thread has sent to prove who we are: servers repeat it in what they say. */
+const secrets = new Set<string>();
+
+/** Shorter ones would blot out words that are none. */
+const SHORTEST = 6;
+
+/** Keeps a secret, and what it looks like in a URL, from being shown by `redactText`. */
+export function hideSecret(secret: string): void {
+  if (secret.length < SHORTEST || secrets.has(secret)) return;
+  secrets.add(secret);
+  secrets.add(encodeURIComponent(secret));
+}
+
+/** Keeps what an `Authorization` header proves from being shown. */
+export function hideAuthorization(header: string): void {
+  if (secrets.has(header)) return;
+  secrets.add(header);
+  const [scheme, proof] = header.split(" ", 2);
+  if (proof === undefined) return;
+  hideSecret(proof);
+  if (scheme?.toLowerCase() !== "basic") return;
+  const pair = Buffer.from(proof, "base64").toString("utf8");
+  hideSecret(pair.slice(pair.indexOf(":") + 1));
+}
+
+/** Keeps a conda token in a URL's path from being shown. */
+export function hideToken(url: URL): void {
+  const token = /^\/t\/([^/]+)\//.exec(url.pathname)?.[1];
+  if (token !== undefined) hideSecret(decodeURIComponent(token));
+}
+
+function withoutSecrets(text: string): string {
+  let clean = text;
+  for (const secret of secrets) if (clean.includes(secret)) clean = clean.replaceAll(secret, "…");
+  return clean;
+}
+
+/** Text of a server or a system, cleaned for a terminal and a log: one line, no secrets, at most 300 characters. */
 export function redactText(text: string): string {
-  return text
+  return withoutSecrets(text)
     .replace(/\bhttps?:\/\/[^\s"'<>]+/g, (url) => redactUrl(url))
+    .replace(/\/t\/[^\s/"'<>]+/g, "/t/…")
     .replace(/\b(?:Bearer|Basic|token)\s+[A-Za-z0-9._~+/=-]{8,}/gi, "…")
     .replace(/[\p{Cc}\s]+/gu, " ")
     .trim()

@@ -27,7 +27,7 @@ if (data.compileCache !== undefined) enableCompileCache(data.compileCache);
 
 const outbox = new Outbox<FromWorker>(port);
 const portions = makePortions();
-const http = openHttp(data.http, portions);
+const http = openHttp(data.http, undefined, portions);
 const stopping = new AbortController();
 const jobs = new Map<number, Job>();
 
@@ -92,7 +92,7 @@ function sinkOf(reception: Reception): Sink {
 }
 
 async function fetch(job: Job, { expected, stagedPath, address, request }: ForReception & { do: "fetch" }) {
-  const open = "url" in address ? http.get(address.url, request, stopping.signal) : undefined;
+  const open = "url" in address ? http.get(address, request, stopping.signal) : undefined;
   const stream = await (open ?? openFile((address as { path: string }).path, portions)(request, stopping.signal));
   if (stream === "unchanged") return "unchanged";
   const sink = sinkOf(job.begin(expected, stagedPath));

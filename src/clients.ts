@@ -1,0 +1,39 @@
+import { type CredentialStore, openCredentialStore } from "./auth/credential-store.ts";
+import { credentialsOf } from "./auth/credentials.ts";
+import type { PostForm } from "./auth/oauth.ts";
+import { type Prove, prover } from "./auth/prove.ts";
+import type { Settings } from "./config/settings.ts";
+import { type ApiClient, openApi } from "./transfer/api.ts";
+import { type HttpSettings, proxiesOf } from "./transfer/http.ts";
+
+/** What a run speaks to other machines with. */
+export interface Clients {
+  readonly requests: HttpSettings;
+  readonly credentials: CredentialStore;
+  /** Adds to a URL what the store has for it. */
+  readonly prove: Prove;
+  readonly api: ApiClient;
+}
+
+/** @throws UsageError BAD_CONFIG when the file of credentials that the environment names can't be used */
+export async function openClients(
+  settings: Settings,
+  { env, now, warn }: { env: NodeJS.ProcessEnv; now: () => number; warn: (message: string) => void },
+): Promise<Clients> {
+  const requests: HttpSettings = {
+    connections: settings.max_concurrent_downloads,
+    totalTimeoutMs: settings.timeout_seconds * 1000,
+    tokens: settings,
+    proxies: proxiesOf(env),
+  };
+  const post: PostForm = (url, form) => {
+    const headers = { "content-type": "application/x-www-form-urlencoded", accept: "application/json" };
+    const body = new URLSearchParams(form).toString();
+    const request = { method: "POST", url, headers, body, anonymous: true, maxAnswerBytes: 1024 * 1024 } as const;
+    return api.send(request, AbortSignal.timeout(requests.totalTimeoutMs));
+  };
+  const credentials = await openCredentialStore({ env, now, warn, post });
+  const prove = prover(credentialsOf(settings), credentials);
+  const api = openApi(requests, prove);
+  return { requests, credentials, prove, api };
+}
