@@ -17,8 +17,9 @@ const MAY: Record<string, readonly string[]> = {
   transfer: ["conda", "package", "auth"],
   source: ["conda", "package", "index", "transfer", "auth"],
   solve: [],
+  unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],
-  target: ["conda", "package", "plan", "index", "transfer", "auth"],
+  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack"],
   cli: ["config"],
 };
 const LEAVES = ["errors.ts", "version.ts"];

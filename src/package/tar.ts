@@ -11,9 +11,33 @@ export interface TarWants {
   readonly memberBytes?: number;
   /** Called with each collected member. True ends the reading. */
   collected(name: string, content: Uint8Array): boolean;
+  /** Called with every member instead of `wants`, for whoever takes whole trees; gives who takes a file's content. */
+  member?(member: TarMember): TarBody | undefined;
+}
+
+/** One member, whatever it is. */
+export interface TarMember {
+  readonly kind: "file" | "hardlink" | "symlink" | "folder";
+  /** Normalised and safe; empty for the archive's own folder. */
+  readonly name: string;
+  /** Where a link points to, as it stands. */
+  readonly link: string;
+  /** Bytes of its content; 0 for all but files. */
+  readonly size: number;
+  /** Permission bits, those for set-user-ID and the like among them. */
+  readonly mode: number;
+  /** Seconds since 1970. */
+  readonly mtime: number;
+}
+
+/** Who takes a file's content, portion by portion. A portion is valid during the call only. */
+export interface TarBody {
+  chunk(bytes: Uint8Array): void;
+  end(): void;
 }
 
 const BLOCK = 512;
+const KINDS: Readonly<Record<string, TarMember["kind"]>> = { "1": "hardlink", "2": "symlink", "5": "folder" };
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
@@ -35,6 +59,7 @@ export class TarReader {
   #nextName: string | undefined;
   #nextLink: string | undefined;
   #nextSize: number | undefined;
+  #taker: TarBody | undefined;
   #members = 0;
   #zeroBlocks = 0;
   #done = false;
@@ -76,7 +101,8 @@ export class TarReader {
   #body(chunk: Uint8Array, at: number): number {
     const n = Math.min(this.#remaining, chunk.length - at);
     const into = this.#keep ?? this.#meta;
-    if (into) {
+    if (this.#taker) this.#taker.chunk(chunk.subarray(at, at + n));
+    else if (into) {
       into.bytes.set(chunk.subarray(at, at + n), into.fill);
       into.fill += n;
     }
@@ -86,7 +112,11 @@ export class TarReader {
   }
 
   #finished(): void {
-    if (this.#keep) {
+    if (this.#taker) {
+      const taker = this.#taker;
+      this.#taker = undefined;
+      taker.end();
+    } else if (this.#keep) {
       const { name, bytes } = this.#keep;
       this.#keep = undefined;
       if (this.#wants.collected(name, bytes)) this.#done = true;
@@ -133,6 +163,10 @@ export class TarReader {
     const link = this.#nextLink;
     this.#nextName = this.#nextLink = this.#nextSize = undefined;
     if (link !== undefined && link.length > LIMITS.nameBytes) throw this.#tooLarge("a link's target is too long");
+    if (this.#wants.member) {
+      this.#handOver(type, name, link, bodySize);
+      return;
+    }
     if (this.#wants.ends?.(name, bodySize)) {
       this.#done = true;
       return;
@@ -164,6 +198,31 @@ export class TarReader {
         // Unknown kinds are treated as files, as POSIX asks.
         this.#skip(bodySize);
     }
+  }
+
+  /** A member for whoever takes all of them. */
+  #handOver(type: string, name: string, link: string | undefined, size: number): void {
+    const header = this.#header;
+    if (type === "3" || type === "4" || type === "6") throw this.#bad(`its member ${name} is a device or a pipe`);
+    if (type === "S")
+      throw this.#bad(`its member ${name} is stored sparse, as GNU tar does: readers would not agree on its content`);
+    // Before ustar a folder was a file whose name ends in a slash.
+    const old = header.toString("latin1", 257, 262) !== "ustar";
+    const slash = header[untilNul(header.subarray(0, 100)).length - 1] === 47;
+    const kind = KINDS[type] ?? (old && slash ? "folder" : "file");
+    const stated = numberField(header, 136, 12);
+    const bytes = kind === "file" ? size : 0;
+    this.#taker = this.#wants.member?.({
+      kind,
+      name,
+      link: kind === "file" || kind === "folder" ? "" : (link ?? this.#text(untilNul(header.subarray(157, 257)))),
+      size: bytes,
+      mode: numberField(header, 100, 8) & 0o7777,
+      mtime: Number.isFinite(stated) ? stated : 0,
+    });
+    // Links and folders have no body, whatever their size field says.
+    this.#skip(bytes);
+    if (bytes === 0) this.#finished();
   }
 
   #skip(size: number): void {

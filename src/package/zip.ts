@@ -18,6 +18,8 @@ export interface Zip {
   readonly members: readonly ZipMember[];
   /** The member's stored bytes: still deflated where `method` is 8, unchecked. At most `compressedSize` of them. */
   raw(member: ZipMember): Promise<Uint8Array>;
+  /** Where the member's stored bytes begin in the file; they and `compressedSize` lie inside it. */
+  dataAt(member: ZipMember): Promise<number>;
   /** The member's content, inflated and checked against its CRC; at most `limit` bytes. */
   content(member: ZipMember, limit: number): Promise<Uint8Array>;
 }
@@ -80,7 +82,7 @@ export async function openZip(file: ReadAt, what: string): Promise<Zip> {
   }
   const members = parseDirectory(await read(start, length), count, damaged);
 
-  const raw = async (member: ZipMember): Promise<Uint8Array> => {
+  const dataAt = async (member: ZipMember): Promise<number> => {
     if (member.encrypted)
       throw new PackageError("BAD_MEMBER", {
         what,
@@ -89,9 +91,11 @@ export async function openZip(file: ReadAt, what: string): Promise<Zip> {
       });
     const header = await read(member.headerOffset, 30);
     if (header.readUInt32LE(0) !== LOCAL) throw damaged(`its member ${member.name} is not where the directory says`);
-    const dataAt = member.headerOffset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
-    return read(dataAt, member.compressedSize);
+    const at = member.headerOffset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
+    if (at + member.compressedSize > file.size) throw damaged(`its member ${member.name} is cut`);
+    return at;
   };
+  const raw = async (member: ZipMember): Promise<Uint8Array> => read(await dataAt(member), member.compressedSize);
   const content = async (member: ZipMember, limit: number): Promise<Uint8Array> => {
     const tooLarge = (bytes: number) =>
       new PackageError("TOO_LARGE", {
@@ -120,7 +124,7 @@ export async function openZip(file: ReadAt, what: string): Promise<Zip> {
       throw damaged(`its member ${member.name} fails its CRC`);
     return bytes;
   };
-  return { members, raw, content };
+  return { members, raw, dataAt, content };
 }
 
 function parseDirectory(directory: Buffer, count: number, damaged: (why: string) => PackageError): ZipMember[] {

@@ -14,6 +14,10 @@ export interface TarEntry {
   /** Writes the size in base-256. */
   readonly base256?: boolean;
   readonly badChecksum?: boolean;
+  /** Permission bits; default 644. */
+  readonly mode?: number;
+  /** Seconds since 1970. */
+  readonly mtime?: number;
 }
 
 /** The bytes of a tar with the given members, with its end marker. */
@@ -25,14 +29,14 @@ export function tar(entries: readonly TarEntry[]): Buffer {
     const header = Buffer.alloc(512);
     const name = Buffer.from(entry.name);
     header.set(name.subarray(0, 100), 0);
-    header.write("0000644\0", 100);
+    header.write(`${(entry.mode ?? 0o644).toString(8).padStart(7, "0")}\0`, 100);
     header.write("0000000\0", 108);
     header.write("0000000\0", 116);
     if (entry.base256) {
       header[124] = 0x80;
       header.writeBigUInt64BE(BigInt(size), 128);
     } else header.write(`${size.toString(8).padStart(11, "0")}\0`, 124);
-    header.write("14000000000\0", 136);
+    header.write(`${(entry.mtime ?? 0o14000000000).toString(8).padStart(11, "0")}\0`, 136);
     header.fill(32, 148, 156);
     header.write(entry.type ?? "0", 156);
     if (entry.link) header.write(entry.link, 157, 100);
@@ -166,6 +170,8 @@ export interface PackageSpec {
   readonly indexText?: string | Uint8Array;
   /** Files of the package by path. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  /** Further members of the payload, of any kind; no paths.json tells of them. */
+  readonly payload?: readonly TarEntry[];
   readonly runExports?: unknown;
   /** Members before and after those of info/. */
   readonly infoFirst?: readonly TarEntry[];
@@ -237,7 +243,7 @@ export function infoOf(spec: PackageSpec): TarEntry[] {
 }
 
 function payloadOf(spec: PackageSpec): TarEntry[] {
-  return Object.entries(spec.files ?? {}).map(([name, content]) => ({ name, content }));
+  return [...Object.entries(spec.files ?? {}).map(([name, content]) => ({ name, content })), ...(spec.payload ?? [])];
 }
 
 function stemOf(spec: PackageSpec): string {

@@ -1,0 +1,94 @@
+import { getCompileCacheDir } from "node:module";
+import { Worker } from "node:worker_threads";
+import { InterruptedError, reviveError } from "../errors.ts";
+import type { Unpacked } from "./unpack.ts";
+import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
+
+/** Megabytes that a thread's new objects may take: portions are soon gone, and more room is only filled. */
+const YOUNG_MB = 8;
+
+/** Worker threads that unpack packages, one at a time each. */
+export interface Unpackers {
+  /**
+   * As `unpack` does it, in a thread.
+   * @throws MirrorError
+   */
+  unpack(path: string, fileName: string, folder: string, signal: AbortSignal): Promise<Unpacked>;
+  close(): Promise<void>;
+}
+
+interface Job {
+  readonly message: ToWorker;
+  readonly done: (answer: FromWorker | Error) => void;
+}
+
+/** @param count threads at the most; each is started when there is work for it. */
+export function openUnpackers(count: number): Unpackers {
+  const idle: Worker[] = [];
+  const all = new Set<Worker>();
+  const waiting: Job[] = [];
+  const running = new Map<Worker, Job>();
+  let closing = false;
+
+  const run = (worker: Worker, job: Job) => {
+    running.set(worker, job);
+    worker.ref();
+    worker.postMessage(job.message);
+  };
+  const start = (): Worker => {
+    const workerData: WorkerData = { compileCache: getCompileCacheDir() };
+    // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
+    const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+    });
+    all.add(worker);
+    worker.on("message", (answer: FromWorker) => {
+      running.get(worker)?.done(answer);
+      running.delete(worker);
+      const next = waiting.shift();
+      if (next) return run(worker, next);
+      worker.unref();
+      idle.push(worker);
+    });
+    const lost = (why: Error) => {
+      if (!all.delete(worker)) return;
+      if (idle.includes(worker)) idle.splice(idle.indexOf(worker), 1);
+      const told = closing ? new InterruptedError() : why;
+      running.get(worker)?.done(told);
+      running.delete(worker);
+      // What ended this thread may end any other: nobody shall wait for one that never comes.
+      if (all.size === 0) for (const job of waiting.splice(0)) job.done(told);
+    };
+    worker.on("error", lost);
+    worker.on("exit", (code) => lost(new Error(`a worker thread ended with code ${code}`)));
+    return worker;
+  };
+
+  return {
+    async unpack(path, fileName, folder, signal) {
+      if (signal.aborted || closing) throw new InterruptedError();
+      const stop = new Int32Array(new SharedArrayBuffer(4));
+      const onAbort = () => Atomics.store(stop, 0, 1);
+      signal.addEventListener("abort", onAbort);
+      try {
+        const answer = await new Promise<FromWorker | Error>((done) => {
+          const job: Job = { message: { path, fileName, folder, stop }, done };
+          const worker = idle.pop() ?? (all.size < count ? start() : undefined);
+          if (worker) run(worker, job);
+          else waiting.push(job);
+        });
+        if (answer instanceof Error) throw answer;
+        if ("error" in answer) throw reviveError(answer.error);
+        return answer.unpacked;
+      } finally {
+        signal.removeEventListener("abort", onAbort);
+      }
+    },
+    async close() {
+      closing = true;
+      for (const job of waiting.splice(0)) job.done(new InterruptedError());
+      await Promise.all([...all].map((w) => w.terminate()));
+    },
+  };
+}
