@@ -12,25 +12,17 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
-import { hostname } from "node:os";
+import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { MirrorError, TargetError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
 import { withFileLock } from "./folder-lock.ts";
+import { makeIncoming, removeIncoming } from "./incoming.ts";
 import { type Pieces, type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
 
 /** Our own corner of a channel: the lock, packages on their way in, and caches that may be deleted. No client looks there. */
 export const OWN_FOLDER = ".meso-forge-mirror";
-
-/** This machine, as a part of a file name. */
-const HOST = hostname()
-  .replace(/[^A-Za-z0-9-]/g, "_")
-  .slice(0, 40);
-
-/** Staging folders of other machines are left alone until they have not been touched for this long. */
-const ABANDONED_MS = 24 * 60 * 60 * 1000;
 
 /** A channel in a folder of this machine. */
 export async function openFolder(path: string): Promise<Store> {
@@ -71,12 +63,10 @@ export async function openFolder(path: string): Promise<Store> {
     made.add(folder);
   };
   const makeStaging = async (): Promise<string> => {
-    const incoming = join(own, "incoming");
-    await prepare(incoming);
-    await removeAbandoned(incoming);
-    const mine = join(incoming, `${HOST}.${process.pid}.${randomBytes(4).toString("hex")}`);
-    await prepare(mine);
-    return mine;
+    await prepare(own);
+    return makeIncoming(own).catch((e) => {
+      throw refuse(e);
+    });
   };
   const at = (path: string): string => join(root, ...path.split("/"));
   /** A new name beside the packages on their way in: what a run that was killed leaves there goes with the next one. */
@@ -247,10 +237,8 @@ export async function openFolder(path: string): Promise<Store> {
     },
     async close() {
       if (!staging) return;
-      const mine = await staging;
+      await removeIncoming(await staging);
       staging = undefined;
-      await rm(mine, { recursive: true, force: true });
-      await rmdir(dirname(mine)).catch(() => undefined);
     },
   };
 }
@@ -395,25 +383,5 @@ async function syncFolder(folder: string): Promise<void> {
     await handle.sync();
   } finally {
     await handle.close();
-  }
-}
-
-/** Removes what runs that were killed left behind: dead ones of this machine at once, others after a day. */
-async function removeAbandoned(incoming: string): Promise<void> {
-  for (const name of await readdir(incoming)) {
-    const [host, pid] = name.split(".");
-    const folder = join(incoming, name);
-    const touched = (await stat(folder).catch(() => undefined))?.mtimeMs ?? Date.now();
-    if (host === HOST ? !isAlive(Number(pid)) : Date.now() - touched > ABANDONED_MS)
-      await rm(folder, { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (e) {
-    return (e as NodeJS.ErrnoException).code === "EPERM";
   }
 }

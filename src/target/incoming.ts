@@ -1,0 +1,49 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rm, rmdir, stat } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+
+/** This machine, as a part of a file name. */
+const HOST = hostname()
+  .replace(/[^A-Za-z0-9-]/g, "_")
+  .slice(0, 40);
+
+/** Folders of other machines are left alone until they have not been touched for this long. */
+const ABANDONED_MS = 24 * 60 * 60 * 1000;
+
+/** A new folder below `own`, this run's alone, for what is on its way in. What runs that were killed left there goes. */
+export async function makeIncoming(own: string): Promise<string> {
+  const incoming = join(own, "incoming");
+  await mkdir(incoming, { recursive: true });
+  await removeAbandoned(incoming);
+  const mine = join(incoming, `${HOST}.${process.pid}.${randomBytes(4).toString("hex")}`);
+  // Another run that ends may remove the empty folder above at any moment.
+  await mkdir(mine, { recursive: true });
+  return mine;
+}
+
+/** Removes what `makeIncoming` made. */
+export async function removeIncoming(mine: string): Promise<void> {
+  await rm(mine, { recursive: true, force: true });
+  await rmdir(dirname(mine)).catch(() => undefined);
+}
+
+/** Removes what runs that were killed left behind: dead ones of this machine at once, others after a day. */
+async function removeAbandoned(incoming: string): Promise<void> {
+  for (const name of await readdir(incoming).catch(() => [] as string[])) {
+    const [host, pid] = name.split(".");
+    const folder = join(incoming, name);
+    const touched = (await stat(folder).catch(() => undefined))?.mtimeMs ?? Date.now();
+    if (host === HOST ? !isAlive(Number(pid)) : Date.now() - touched > ABANDONED_MS)
+      await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (e) {
+    return (e as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
