@@ -10,7 +10,7 @@ export interface Told {
 }
 
 export type UsageCode = "BAD_FLAG" | "BAD_CONFIG" | "NO_TARGET" | "NO_SOURCE" | "BAD_SOURCE" | "BAD_TARGET" | "NOT_YET";
-export type SourceCode = "NOT_FOUND" | "UNREADABLE" | "BAD_INDEX" | "UNSOLVABLE";
+export type SourceCode = "NOT_FOUND" | "UNREADABLE" | "BAD_INDEX" | "UNSOLVABLE" | "BAD_LOCK";
 export type TransferCode =
   | "UNREACHABLE"
   | "REFUSED"

@@ -43,8 +43,10 @@ export interface MirrorOptions {
   readonly mirrorOf?: readonly string[];
   /** A channel's name, URL or folder: what the packages need to be installed is taken from it as well. */
   readonly withDeps?: string;
-  /** Platforms that `withDeps` solves for, such as "linux-64"; those of the packages when absent. */
+  /** Platforms of lock files that are taken, and that `withDeps` solves for, such as "linux-64"; all of them when absent. */
   readonly platforms?: readonly string[];
+  /** Environments (or categories) of lock files that are taken; all when absent. */
+  readonly environments?: readonly string[];
   /** Settings that are stronger than those of the environment and the file. */
   readonly settings?: PartialSettings;
   /** A configuration file. */
@@ -240,6 +242,7 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
     channels: channelLookup(http, retry),
     mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
     members: options.sourcePath === undefined ? undefined : parsePattern(options.sourcePath),
+    lock: { environments: options.environments ?? [], platforms: options.platforms ?? [] },
     githubApiUrl: settings.github_api_url,
     azureDevopsUrl: settings.azure_devops_url,
     warn,

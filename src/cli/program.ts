@@ -22,6 +22,7 @@ export interface MirrorFlags extends CommonFlags {
   readonly mirrorOf?: readonly string[];
   readonly withDeps?: string;
   readonly platform?: readonly string[];
+  readonly environment?: readonly string[];
   readonly onConflict: "error" | "skip" | "replace";
   readonly dryRun?: boolean;
   readonly maxConcurrentDownloads?: number;
@@ -68,9 +69,9 @@ export function program(exit: (code: number) => void): Command {
     .exitOverride();
   common(root.command("mirror [source...]"))
     .description("copy packages from sources into a target, and index it")
-    .option("-s, --sources <source,…>", "URLs, files, folders or globs; repeatable", list, [])
+    .option("-s, --sources <source,…>", "URLs, files, folders, globs or lock files; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
-    .addOption(new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local)"))
+    .addOption(new Option("--src-type <type>", "the type of all sources; inferred when absent (url, lock, local)"))
     .addOption(
       new Option(
         "--src-path <regex>",
@@ -98,7 +99,15 @@ export function program(exit: (code: number) => void): Command {
     )
     .option("--with-deps <channel>", "also take what the packages need, solved, from this channel")
     .addOption(
-      new Option("--platform <platform>", "which platform --with-deps solves for; repeatable").argParser(collect),
+      new Option(
+        "--platform <platform>",
+        "which platform of lock files, and which one --with-deps solves for; repeatable",
+      ).argParser(collect),
+    )
+    .addOption(
+      new Option("--environment <name>", "which environment of lock files; repeatable, all when absent").argParser(
+        collect,
+      ),
     )
     .option("--dry-run", "print the plan, change nothing")
     .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)

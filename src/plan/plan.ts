@@ -57,13 +57,37 @@ export function makePlan<O extends Offer>(
 ): Step<O>[] {
   const seen = new Map<string, O[]>();
   const steps: Step<O>[] = [];
+  const contested = new Map<string, PackageError>();
   for (const offer of offers) {
     const twins = seen.get(offer.fileName) ?? [];
     if (twins.some((t) => t.key === offer.key || sameBytes(t, offer) === true)) continue;
+    const other = twins.find(
+      (t) => t.subdir !== undefined && t.subdir === offer.subdir && sameBytes(t, offer) === false,
+    );
+    if (other && onConflict === "error") contested.set(placeOf(offer), contest(other, offer));
     seen.set(offer.fileName, [...twins, offer]);
     steps.push(stepFor(offer, present.get(offer.fileName) ?? [], onConflict));
   }
-  return steps;
+  if (contested.size === 0) return steps;
+  // Whichever came first would win by chance, so none is taken.
+  return steps.map((step) => {
+    const error = contested.get(placeOf(step.offer));
+    return error ? { do: "refuse", offer: step.offer, error } : step;
+  });
+}
+
+function placeOf({ subdir, fileName }: Offer): string {
+  return `${subdir}/${fileName}`;
+}
+
+/** The error for offers that promise differing bytes for one place. */
+function contest(one: Offer, other: Offer): PackageError {
+  const bytes = (o: Offer) => `${o.origin} is ${o.sha256 ?? o.md5 ?? `${o.size} bytes`}`;
+  return new PackageError("CONFLICT", {
+    what: `${one.fileName}: the sources promise differing bytes under this name`,
+    why: `${bytes(one)}, ${bytes(other)}`,
+    next: "nothing was changed; mirror one of them alone, or each into a channel of its own",
+  });
 }
 
 function stepFor<O extends Offer>(offer: O, present: readonly Present[], onConflict: OnConflict): Step<O> {

@@ -1,12 +1,14 @@
 import type { CredentialStore } from "../auth/credential-store.ts";
 import { formatOf } from "../conda/file-name.ts";
 import { UsageError } from "../errors.ts";
+import type { LockChoice } from "../lock/choose.ts";
 import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
 import { localSource } from "./local.ts";
+import { isLock, lockSource } from "./lock.ts";
 import type { Source } from "./source.ts";
 import { type MirrorOf, urlSource } from "./url.ts";
 
@@ -23,6 +25,8 @@ export interface SourceContext {
   readonly mirrors: readonly MirrorOf[];
   /** Which members of an archive or artifact, by their whole inner path; all packages when absent. */
   readonly members: RegExp | undefined;
+  /** Which parts of lock files. */
+  readonly lock: LockChoice;
   readonly githubApiUrl: string;
   readonly azureDevopsUrl: string;
   readonly warn: (message: string) => void;
@@ -37,6 +41,7 @@ interface SourceKind {
 
 export const SOURCE_KINDS = {
   url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
+  lock: { recognises: isLock, open: lockSource },
   local: { recognises: (text) => !/^[a-z][a-z0-9+.-]+:/i.test(text) || /^file:/i.test(text), open: localSource },
 } satisfies Record<string, SourceKind>;
 
@@ -45,7 +50,7 @@ export type SourceType = keyof typeof SOURCE_KINDS;
 export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
 
 /** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["zip", "zip-url", "tgz", "tgz-url", "github", "azure", "pr", "channel", "lock"];
+const PLANNED = ["zip", "zip-url", "tgz", "tgz-url", "github", "azure", "pr", "channel"];
 
 /**
  * Opens a source as typed.

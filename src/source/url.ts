@@ -59,6 +59,23 @@ export function parsePackageUrl(text: string): PackageUrl {
   return { url: url.toString(), fileName, ...promised };
 }
 
+/** What is known of the package at a URL from elsewhere than the URL itself. */
+export type Known = Pick<PackageRef, "sha256" | "md5" | "size" | "subdir" | "record">;
+
+/** The package at a URL, and what lies at the mirrors of its place. What is known binds. */
+export function urlRef(
+  { url, fileName }: PackageUrl,
+  known: Known,
+  { http, mirrors }: { readonly http: HttpClient; readonly mirrors: readonly MirrorOf[] },
+): PackageRef {
+  const place = (at: string): Place => ({
+    origin: redactUrl(at),
+    address: { url: at },
+    open: (request, s) => http.get(at, request, s),
+  });
+  return { ...place(url), fileName, key: url, fallbacks: mirrorsOf(url, mirrors).map(place), ...known };
+}
+
 /**
  * Packages at URLs. Where a URL carries no hash and lies in a channel (its folder is a subdir that has an index), the
  * channel's own record gives hashes, size and the record to publish, hot-fixes included.
@@ -71,27 +88,24 @@ export function urlSource(
   return {
     what: redactUrl(parsed.url),
     async *packages(signal) {
-      const record =
-        parsed.sha256 || parsed.md5 ? undefined : await context.channels.recordOf(parsed.url, parsed.fileName, signal);
-      const facts = record ? recordFacts(record) : {};
-      const place = (url: string): Place => ({
-        origin: redactUrl(url),
-        address: { url },
-        open: (request, s) => context.http.get(url, request, s),
-      });
-      const ref: PackageRef = {
-        ...place(parsed.url),
-        fileName: parsed.fileName,
-        key: parsed.url,
-        fallbacks: mirrorsOf(parsed.url, context.mirrors).map(place),
-        ...hashesOf(parsed),
-        ...hashesOf(facts),
-        ...(record ? { record } : {}),
-        ...(facts.size !== undefined ? { size: facts.size } : {}),
-        ...(facts.subdir !== undefined && isSubdir(facts.subdir) ? { subdir: facts.subdir } : {}),
-      };
-      yield ref;
+      if (parsed.sha256 || parsed.md5) {
+        yield urlRef(parsed, hashesOf(parsed), context);
+        return;
+      }
+      const record = await context.channels.recordOf(parsed.url, parsed.fileName, signal);
+      yield urlRef(parsed, record ? knownFrom(record) : {}, context);
     },
+  };
+}
+
+/** A channel's record, and what it promises. */
+export function knownFrom(record: Uint8Array): Known {
+  const { size, subdir, ...hashes } = recordFacts(record);
+  return {
+    record,
+    ...hashesOf(hashes),
+    ...(size !== undefined ? { size } : {}),
+    ...(subdir !== undefined && isSubdir(subdir) ? { subdir } : {}),
   };
 }
 
