@@ -94,8 +94,8 @@ export async function bring(
 }
 
 /** What a worker thread has to know of a package; a reference itself can't cross threads. */
-function expectedOf({ fileName, origin, sha256, md5, size, subdir, record }: PackageRef): Expected {
-  const known = { sha256, md5, size, subdir, record };
+function expectedOf({ fileName, origin, sha256, md5, crc32, size, subdir, record }: PackageRef): Expected {
+  const known = { sha256, md5, crc32, size, subdir, record };
   return {
     fileName,
     origin,

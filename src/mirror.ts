@@ -13,6 +13,7 @@ import type { IndexFiles } from "./index/index-files.ts";
 import { makePlan, type OnConflict, type Present, type Step } from "./plan/plan.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
+import { memberPattern } from "./source/member-pattern.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
 import { openTarget, type TargetContext } from "./target/kinds.ts";
@@ -22,6 +23,7 @@ import { pool } from "./transfer/pool.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { redactUrl } from "./transfer/redact.ts";
 import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
+import { scratchFolder } from "./transfer/scratch.ts";
 import { dependencies } from "./with-deps.ts";
 
 export interface MirrorOptions {
@@ -233,6 +235,8 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
     s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
     warn,
   });
+  // A dry run leaves the target as it is.
+  const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
   const context: SourceContext = {
     http,
     api,
@@ -241,10 +245,11 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
     env,
     channels: channelLookup(http, retry),
     mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
-    members: options.sourcePath === undefined ? undefined : parsePattern(options.sourcePath),
+    members: options.sourcePath === undefined ? undefined : memberPattern(options.sourcePath),
     lock: { environments: options.environments ?? [], platforms: options.platforms ?? [] },
     githubApiUrl: settings.github_api_url,
     azureDevopsUrl: settings.azure_devops_url,
+    scratch: scratch.folder,
     warn,
   };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
@@ -265,24 +270,11 @@ async function openRun(options: MirrorOptions, settings: Settings): Promise<Run>
     emit,
     async close() {
       await Promise.all([receivers.close(), http.close()]);
+      await scratch.remove();
       await Promise.all(targets.map((target) => target.close()));
       await api.close();
     },
   };
-}
-
-/** @throws UsageError BAD_FLAG */
-function parsePattern(text: string): RegExp {
-  try {
-    return new RegExp(text);
-  } catch (e) {
-    throw new UsageError("BAD_FLAG", {
-      what: `--src-path ${text}`,
-      why: (e as Error).message,
-      next: "give a regular expression, such as 'linux-64/.*\\.conda$'",
-      cause: e,
-    });
-  }
 }
 
 async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {

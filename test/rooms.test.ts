@@ -16,7 +16,7 @@ const MAY: Record<string, readonly string[]> = {
   index: ["conda", "codec"],
   transfer: ["conda", "package", "auth"],
   lock: ["conda", "transfer"],
-  source: ["conda", "package", "index", "transfer", "auth", "lock"],
+  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock"],
   solve: [],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],

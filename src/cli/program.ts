@@ -71,12 +71,11 @@ export function program(exit: (code: number) => void): Command {
     .description("copy packages from sources into a target, and index it")
     .option("-s, --sources <source,…>", "URLs, files, folders, globs or lock files; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
-    .addOption(new Option("--src-type <type>", "the type of all sources; inferred when absent (url, lock, local)"))
     .addOption(
-      new Option(
-        "--src-path <regex>",
-        "which members of an archive or artifact, by their whole inner path; every match",
-      ),
+      new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local, zip, tgz, …)"),
+    )
+    .addOption(
+      new Option("--src-path <regex>", "which packages of an archive or artifact, by the path inside; every match"),
     )
     .addOption(
       new Option("--target-path <path>", "the channel: a folder; repeatable, each package is fetched once").argParser(

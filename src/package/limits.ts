@@ -20,3 +20,19 @@ export const LIMITS = {
   /** Bytes of a zip's central directory. */
   directoryBytes: 16 * MiB,
 } as const;
+
+/** What an archive that holds packages may ask of us. CI systems make them of whole build folders. */
+export const ARCHIVE_LIMITS = {
+  /** Bytes of a zip's central directory: some 600,000 members. */
+  directoryBytes: 64 * MiB,
+  /** Decoded bytes per compressed byte, of a member that is a package or an archive and thus compressed already. */
+  memberRatio: 100,
+  /** Decoded bytes per compressed byte of a whole compressed tar, which may hold logs and sources too. */
+  tarRatio: 300,
+  /** Below this many decoded bytes no ratio counts. */
+  ratioFrom: 64 * MiB,
+  /** Archives that lie in one archive, at whatever depth. */
+  nested: 1000,
+  /** Packages and archives that one archive may offer. */
+  offers: 200_000,
+} as const;

@@ -15,7 +15,10 @@ export interface ZipMember {
 }
 
 export interface Zip {
+  /** In the order of the directory; all of them, or those that `ZipOptions.keep` chose. */
   readonly members: readonly ZipMember[];
+  /** Where the directory begins: no member's data lies behind it. */
+  readonly directoryStart: number;
   /** The member's stored bytes: still deflated where `method` is 8, unchecked. At most `compressedSize` of them. */
   raw(member: ZipMember): Promise<Uint8Array>;
   /** Where the member's stored bytes begin in the file; they and `compressedSize` lie inside it. */
@@ -23,6 +26,18 @@ export interface Zip {
   /** The member's content, inflated and checked against its CRC; at most `limit` bytes. */
   content(member: ZipMember, limit: number): Promise<Uint8Array>;
 }
+
+export interface ZipOptions {
+  /** Called with each member's name in the order of the directory; what it refuses is not kept in memory. Default: all. */
+  readonly keep?: (name: string) => boolean;
+  /** Most bytes of the central directory. Default: that of a package. */
+  readonly directoryBytes?: number;
+  /** Names that are not UTF-8 are read as Latin-1, where a package with such a name is refused. */
+  readonly anyNames?: boolean;
+}
+
+/** Bytes of a local header before the member's name. */
+export const LOCAL_HEADER = 30;
 
 const END = 0x06054b50;
 const END64_LOCATOR = 0x07064b50;
@@ -33,6 +48,9 @@ const LOCAL = 0x04034b50;
 // One read of this much usually holds the central directory and the whole info member (rattler reads as much).
 const TAIL = 64 * 1024;
 
+/** The end of a directory, and the longest comment that can follow it. */
+const LONGEST_END = 22 + 0xffff;
+
 /** Nearly all names need no decoder. */
 const ASCII = /^[ -~]*$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -42,11 +60,11 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
  * writers leave their sizes empty. Zip64 is read (APPNOTE 4.3.14, 4.5.3).
  * @throws PackageError DAMAGED, BAD_MEMBER or TOO_LARGE.
  */
-export async function openZip(file: ReadAt, what: string): Promise<Zip> {
+export async function openZip(file: ReadAt, what: string, options: ZipOptions = {}): Promise<Zip> {
   const damaged = (why: string) =>
     new PackageError("DAMAGED", { what, why, next: "fetch it again, or tell whoever made it" });
-  const tailStart = Math.max(0, file.size - TAIL);
-  const tail = buffer(await file.read(tailStart, file.size - tailStart));
+  let tailStart = Math.max(0, file.size - TAIL);
+  let tail = buffer(await file.read(tailStart, file.size - tailStart));
   const read = async (offset: number, length: number): Promise<Buffer> => {
     if (offset < 0 || length < 0 || offset + length > file.size)
       throw damaged(`it points to bytes ${offset}+${length}, but has ${file.size}`);
@@ -54,12 +72,11 @@ export async function openZip(file: ReadAt, what: string): Promise<Zip> {
     return buffer(await file.read(offset, length));
   };
 
-  let endAt = -1;
-  for (let i = tail.length - 22; i >= 0; i--) {
-    if (tail.readUInt32LE(i) === END && i + 22 + tail.readUInt16LE(i + 20) <= tail.length) {
-      endAt = i;
-      break;
-    }
+  let endAt = endOfDirectory(tail);
+  if (endAt < 0 && tailStart > 0) {
+    tailStart = Math.max(0, file.size - LONGEST_END);
+    tail = buffer(await file.read(tailStart, file.size - tailStart));
+    endAt = endOfDirectory(tail);
   }
   if (endAt < 0) throw damaged("it has no end of a zip directory: it was cut, or is no zip");
   let count = tail.readUInt16LE(endAt + 10);
@@ -73,25 +90,20 @@ export async function openZip(file: ReadAt, what: string): Promise<Zip> {
     length = number64(end64, 40);
     start = number64(end64, 48);
   }
-  if (length > LIMITS.directoryBytes) {
+  const most = options.directoryBytes ?? LIMITS.directoryBytes;
+  if (length > most) {
     throw new PackageError("TOO_LARGE", {
       what,
-      why: `its zip directory has ${length} bytes, ${LIMITS.directoryBytes} are allowed`,
+      why: `its zip directory has ${length} bytes, ${most} are allowed`,
       next: "leave it out",
     });
   }
-  const members = parseDirectory(await read(start, length), count, damaged);
+  const members = parseDirectory(await read(start, length), count, options, damaged);
 
   const dataAt = async (member: ZipMember): Promise<number> => {
-    if (member.encrypted)
-      throw new PackageError("BAD_MEMBER", {
-        what,
-        why: `its member ${member.name} is encrypted`,
-        next: "leave it out",
-      });
-    const header = await read(member.headerOffset, 30);
-    if (header.readUInt32LE(0) !== LOCAL) throw damaged(`its member ${member.name} is not where the directory says`);
-    const at = member.headerOffset + 30 + header.readUInt16LE(26) + header.readUInt16LE(28);
+    const unreadable = refusedMember(member, what);
+    if (unreadable) throw unreadable;
+    const at = dataOffset(await read(member.headerOffset, LOCAL_HEADER), member, what);
     if (at + member.compressedSize > file.size) throw damaged(`its member ${member.name} is cut`);
     return at;
   };
@@ -113,21 +125,68 @@ export async function openZip(file: ReadAt, what: string): Promise<Zip> {
         if ((e as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw tooLarge(limit + 1);
         throw damaged(`its member ${member.name} can't be inflated: ${(e as Error).message}`);
       }
-    } else if (member.method !== 0) {
-      throw new PackageError("BAD_MEMBER", {
-        what,
-        why: `its member ${member.name} uses zip method ${member.method}`,
-        next: "only stored and deflated members can be read",
-      });
     }
     if (bytes.length !== member.size || crc32(bytes) !== member.crc)
       throw damaged(`its member ${member.name} fails its CRC`);
     return bytes;
   };
-  return { members, raw, dataAt, content };
+  return { members, directoryStart: start, raw, dataAt, content };
 }
 
-function parseDirectory(directory: Buffer, count: number, damaged: (why: string) => PackageError): ZipMember[] {
+/** Why a member can't be read, whatever its bytes are; undefined when it can. */
+export function refusedMember(member: ZipMember, what: string): PackageError | undefined {
+  if (member.encrypted) {
+    return new PackageError("BAD_MEMBER", {
+      what,
+      why: `its member ${member.name} is encrypted`,
+      next: "leave it out",
+    });
+  }
+  if (member.method === 0 && member.size !== member.compressedSize) {
+    return new PackageError("DAMAGED", {
+      what,
+      why: `its member ${member.name} is stored, but its sizes differ: ${member.compressedSize} and ${member.size}`,
+      next: "fetch it again, or tell whoever made it",
+    });
+  }
+  if (member.method === 0 || member.method === 8) return undefined;
+  return new PackageError("BAD_MEMBER", {
+    what,
+    why: `its member ${member.name} uses zip method ${member.method}`,
+    next: "only stored and deflated members can be read",
+  });
+}
+
+/**
+ * Where a member's data begins.
+ * @param header the first `LOCAL_HEADER` bytes at its `headerOffset`.
+ * @throws PackageError DAMAGED
+ */
+export function dataOffset(header: Uint8Array, member: ZipMember, what: string): number {
+  const bytes = buffer(header);
+  if (bytes.readUInt32LE(0) !== LOCAL) {
+    throw new PackageError("DAMAGED", {
+      what,
+      why: `its member ${member.name} is not where the directory says`,
+      next: "fetch it again, or tell whoever made it",
+    });
+  }
+  return member.headerOffset + LOCAL_HEADER + bytes.readUInt16LE(26) + bytes.readUInt16LE(28);
+}
+
+/** Where the end of the directory stands in a zip's tail; -1 when it doesn't. */
+function endOfDirectory(tail: Buffer): number {
+  for (let i = tail.length - 22; i >= 0; i--)
+    if (tail.readUInt32LE(i) === END && i + 22 + tail.readUInt16LE(i + 20) <= tail.length) return i;
+  return -1;
+}
+
+function parseDirectory(
+  directory: Buffer,
+  count: number,
+  { keep, anyNames }: ZipOptions,
+  damaged: (why: string) => PackageError,
+): ZipMember[] {
   const members: ZipMember[] = [];
   let at = 0;
   for (let i = 0; i < count; i++) {
@@ -162,18 +221,20 @@ function parseDirectory(directory: Buffer, count: number, damaged: (why: string)
     try {
       if (!ASCII.test(name)) name = utf8.decode(directory.subarray(at + 46, at + 46 + nameLength));
     } catch {
-      throw damaged("a member's name is not UTF-8");
+      if (!anyNames) throw damaged("a member's name is not UTF-8");
     }
+    const begin = at;
+    at = next;
+    if (keep?.(name) === false) continue;
     members.push({
       name,
-      method: directory.readUInt16LE(at + 10),
-      crc: directory.readUInt32LE(at + 16),
+      method: directory.readUInt16LE(begin + 10),
+      crc: directory.readUInt32LE(begin + 16),
       compressedSize,
       size,
       headerOffset,
-      encrypted: (directory.readUInt16LE(at + 8) & 1) === 1,
+      encrypted: (directory.readUInt16LE(begin + 8) & 1) === 1,
     });
-    at = next;
   }
   return members;
 }

@@ -6,6 +6,7 @@ import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
+import { archiveSource, namesArchive } from "./archive.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
 import { localSource } from "./local.ts";
 import { isLock, lockSource } from "./lock.ts";
@@ -29,6 +30,8 @@ export interface SourceContext {
   readonly lock: LockChoice;
   readonly githubApiUrl: string;
   readonly azureDevopsUrl: string;
+  /** A folder of this run for what can't be read where it lies; it is removed at the run's end. */
+  readonly scratch: () => Promise<string>;
   readonly warn: (message: string) => void;
 }
 
@@ -42,6 +45,10 @@ interface SourceKind {
 export const SOURCE_KINDS = {
   url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
   lock: { recognises: isLock, open: lockSource },
+  zip: { recognises: (text) => namesArchive(text, "zip", "here"), open: archiveSource },
+  "zip-url": { recognises: (text) => namesArchive(text, "zip", "url"), open: archiveSource },
+  tgz: { recognises: (text) => namesArchive(text, "tgz", "here"), open: archiveSource },
+  "tgz-url": { recognises: (text) => namesArchive(text, "tgz", "url"), open: archiveSource },
   local: { recognises: (text) => !/^[a-z][a-z0-9+.-]+:/i.test(text) || /^file:/i.test(text), open: localSource },
 } satisfies Record<string, SourceKind>;
 
@@ -50,7 +57,7 @@ export type SourceType = keyof typeof SOURCE_KINDS;
 export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
 
 /** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["zip", "zip-url", "tgz", "tgz-url", "github", "azure", "pr", "channel"];
+const PLANNED = ["github", "azure", "pr", "channel"];
 
 /**
  * Opens a source as typed.
@@ -63,7 +70,7 @@ export function openSource(text: string, type: string | undefined, context: Sour
   if (chosen === undefined) {
     throw new UsageError("BAD_SOURCE", {
       what: `${redactUrl(text)}: not a source that is known`,
-      why: "it is neither a package's URL nor a path",
+      why: "it is neither a package's or archive's URL nor a path",
       next: `name its type with --src-type: ${SOURCE_TYPES.join(", ")}`,
     });
   }

@@ -1,4 +1,5 @@
 import type { Place } from "../transfer/place.ts";
+import type { Offered } from "./offered.ts";
 
 /** A package on offer: what is known before a byte of it has been read. */
 export interface PackageRef extends Place {
@@ -12,6 +13,8 @@ export interface PackageRef extends Place {
   readonly sha256?: string;
   /** 32 lower hex digits; binding when present. */
   readonly md5?: string;
+  /** What the zip that it lies in says of its bytes; checked, and no promise of the source's. */
+  readonly crc32?: number;
   /** Only if the source knows it; never guessed from a name. */
   readonly subdir?: string;
   /** The source's own record, as JSON bytes, kept as they are. */
@@ -29,4 +32,10 @@ export interface Source {
    * @throws MirrorError when it can't be enumerated
    */
   packages(signal: AbortSignal): AsyncIterable<PackageRef>;
+  /**
+   * What `info` tells of a source that offers more than packages: builds, artifacts, checks. It reads what its service
+   * lists, and nothing of the artifacts. Absent: `info` looks into the packages.
+   * @throws MirrorError
+   */
+  describe?(signal: AbortSignal): AsyncIterable<Offered>;
 }

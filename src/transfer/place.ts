@@ -1,4 +1,6 @@
 import type { Proven } from "../auth/prove.ts";
+import type { ReadAt } from "../package/read-at.ts";
+import type { Part } from "./part.ts";
 
 /** Where a reading begins and what it depends on. */
 export interface OpenRequest {
@@ -31,7 +33,10 @@ export interface ByteStream {
 export type Open = (request: OpenRequest, signal: AbortSignal) => Promise<ByteStream | "unchanged">;
 
 /** A place in words that cross threads: a URL, which may carry secrets, or a file's path on this machine. */
-export type Address = Proven | { readonly path: string };
+export type Address = (Proven | { readonly path: string }) & {
+  /** Only these bytes of it are meant. */
+  readonly part?: Part;
+};
 
 /** One place where a package's bytes are. */
 export interface Place {
@@ -40,4 +45,6 @@ export interface Place {
   /** Set where the run's HTTP client or the file system can open it: a worker thread then fetches it by itself. */
   readonly address?: Address;
   readonly open: Open;
+  /** Set where opening it elsewhere than at its start is dear, such as in the middle of compressed bytes. */
+  readonly lookInto?: (signal: AbortSignal) => Promise<ReadAt>;
 }

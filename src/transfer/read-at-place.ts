@@ -7,6 +7,7 @@ import type { Place } from "./place.ts";
  * @throws TransferError when the other side does not answer with ranges.
  */
 export async function readAtPlace(place: Place, signal: AbortSignal): Promise<ReadAt> {
+  if (place.lookInto) return place.lookInto(signal);
   const first = await place.open({ start: 0, end: 4 }, signal);
   const unable = (why: string) =>
     new TransferError(

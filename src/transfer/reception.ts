@@ -1,6 +1,7 @@
 import { createHash, type Hash, hash } from "node:crypto";
 import { closeSync, linkSync, mkdirSync, openSync, rmSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { parseFileName } from "../conda/file-name.ts";
 import { recordFacts } from "../conda/record-facts.ts";
 import { normaliseRunExports } from "../conda/run-exports.ts";
@@ -22,6 +23,7 @@ export class Reception {
   #fd: number | undefined;
   #md5: Hash | undefined;
   #sha256: Hash | undefined;
+  #crc32 = 0;
   #size = 0;
 
   constructor(expected: Expected, stagedPath: string) {
@@ -35,6 +37,7 @@ export class Reception {
     this.#sha256 ??= createHash("sha256");
     this.#md5.update(bytes);
     this.#sha256.update(bytes);
+    if (this.#expected.crc32 !== undefined) this.#crc32 = crc32(bytes, this.#crc32);
     this.#size += bytes.length;
     writeAll(this.#fd, bytes);
   }
@@ -48,6 +51,7 @@ export class Reception {
     }
     this.#md5 = undefined;
     this.#sha256 = undefined;
+    this.#crc32 = 0;
     this.#size = 0;
   }
 
@@ -64,7 +68,7 @@ export class Reception {
         sha256: (this.#sha256 ?? createHash("sha256")).digest("hex"),
         size: this.#size,
       };
-      received = await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts);
+      received = await this.#check(readAtFile(this.#fd, this.#size, this.#expected.fileName), facts, this.#crc32);
     } catch (e) {
       this.drop();
       throw e;
@@ -78,7 +82,8 @@ export class Reception {
   /** A small package in one piece: nothing is written before it has passed every check. */
   async whole(bytes: Uint8Array): Promise<Received> {
     const facts = { md5: hash("md5", bytes), sha256: hash("sha256", bytes), size: bytes.length };
-    const received = await this.#check(readAtBuffer(bytes), facts);
+    const sum = this.#expected.crc32 === undefined ? 0 : crc32(bytes);
+    const received = await this.#check(readAtBuffer(bytes), facts, sum);
     const fd = openSync(this.#stagedPath, "wx");
     try {
       writeAll(fd, bytes);
@@ -107,7 +112,7 @@ export class Reception {
     return true;
   }
 
-  async #check(file: ReadAt, facts: FileFacts): Promise<Received> {
+  async #check(file: ReadAt, facts: FileFacts, sum: number): Promise<Received> {
     const expected = this.#expected;
     const differs = (code: "SIZE_MISMATCH" | "HASH_MISMATCH", kind: string, promised: string, got: string) =>
       new TransferError(
@@ -125,6 +130,8 @@ export class Reception {
       throw differs("HASH_MISMATCH", "sha256", expected.sha256, facts.sha256);
     if (expected.md5 !== undefined && expected.md5 !== facts.md5)
       throw differs("HASH_MISMATCH", "md5", expected.md5, facts.md5);
+    if (expected.crc32 !== undefined && expected.crc32 !== sum)
+      throw differs("HASH_MISMATCH", "crc32", hex(expected.crc32), hex(sum));
 
     const name = parseFileName(expected.fileName);
     const info = await readPackage(expected.fileName, file, ["info/index.json", "info/run_exports.json"]);
@@ -176,6 +183,10 @@ function agrees(record: Uint8Array, fileName: string, subdir: string, warnings: 
     `its channel lists it under ${said.subdir}, but it was built for ${subdir}: the record is made from the package`,
   );
   return false;
+}
+
+function hex(sum: number): string {
+  return sum.toString(16).padStart(8, "0");
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

@@ -16,6 +16,8 @@ export interface Expected {
   readonly origin: string;
   readonly sha256?: string;
   readonly md5?: string;
+  /** What the zip that it lies in says; hashes are better promises. */
+  readonly crc32?: number;
   readonly size?: number;
   /** Where the source says it belongs. */
   readonly subdir?: string;

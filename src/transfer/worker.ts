@@ -5,6 +5,8 @@ import { sendError } from "../errors.ts";
 import { openHttp } from "./http.ts";
 import { openFile } from "./open-file.ts";
 import { Outbox } from "./outbox.ts";
+import { openPart } from "./part.ts";
+import type { Open } from "./place.ts";
 import { makePortions } from "./portions.ts";
 import { Reception } from "./reception.ts";
 import { type Progress, type Sink, take } from "./take.ts";
@@ -92,8 +94,9 @@ function sinkOf(reception: Reception): Sink {
 }
 
 async function fetch(job: Job, { expected, stagedPath, address, request }: ForReception & { do: "fetch" }) {
-  const open = "url" in address ? http.get(address, request, stopping.signal) : undefined;
-  const stream = await (open ?? openFile((address as { path: string }).path, portions)(request, stopping.signal));
+  const whole: Open = "url" in address ? (r, s) => http.get(address, r, s) : openFile(address.path, portions);
+  const open = address.part ? openPart(whole, address.part, expected.origin) : whole;
+  const stream = await open(request, stopping.signal);
   if (stream === "unchanged") return "unchanged";
   const sink = sinkOf(job.begin(expected, stagedPath));
   return take(stream, sink, expected, job.progress, portions, (bytes, size) => {

@@ -15,7 +15,7 @@ export type Misdeed =
   | { readonly redirect: string }
   /** Sends the headers and so many bytes, then nothing more. */
   | { readonly stallAfter: number }
-  /** Sends no Content-Length, no ETag and no Last-Modified. */
+  /** Knows no ranges, and sends no Content-Length, no ETag and no Last-Modified. */
   | { readonly bare: true }
   /** Ignores Range. */
   | { readonly noRanges: true };
@@ -88,7 +88,10 @@ function answer(state: Omit<FileServer, "url" | "close">, request: IncomingMessa
     return;
   }
   const from = /^bytes=(\d+)-(\d*)$/.exec(range ?? "");
-  const ranged = from !== null && !(misdeed && "noRanges" in misdeed) && (request.headers["if-range"] ?? etag) === etag;
+  const ranged =
+    from !== null &&
+    !(misdeed && ("noRanges" in misdeed || "bare" in misdeed)) &&
+    (request.headers["if-range"] ?? etag) === etag;
   const start = ranged ? Number(from[1]) : 0;
   const end = ranged && from[2] ? Number(from[2]) + 1 : file.length;
   const body = file.subarray(start, end);

@@ -1,0 +1,130 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { posix } from "node:path";
+import { PackageError } from "../../errors.ts";
+import { type TarBody, TarReader } from "../../package/tar.ts";
+import { openFile } from "../../transfer/open-file.ts";
+import { writeAll } from "../../transfer/spool.ts";
+import type { PackageRef } from "../source.ts";
+import { type ArchiveFile, localArchive } from "./archive-file.ts";
+import { type Compression, unpacked } from "./unpacked.ts";
+import { printable, refusedRef, type Walk } from "./walk.ts";
+import type { Nested } from "./walk-zip.ts";
+
+/** A member that was wanted, and where its bytes are; a link has those of the member it leads to. */
+interface Found {
+  readonly path: string;
+  readonly kind: "package" | "archive";
+  readonly file?: { readonly path: string; readonly size: number };
+  readonly link?: { readonly target: string; readonly kind: "hardlink" | "symlink" };
+}
+
+/**
+ * The packages of a tar. It has no directory: all of it is read, once, and what is wanted is written to files of this run.
+ * Nothing is offered before its end was reached, so that a tar that is cut or hostile offers nothing.
+ * @param prefix of every path in it.
+ */
+export async function* tarMembers(
+  file: ArchiveFile,
+  compression: Compression,
+  prefix: string,
+  depth: number,
+  walk: Walk,
+): AsyncGenerator<PackageRef | Nested> {
+  const { options, signal } = walk;
+  const { found, files } = await extracted(file, compression, prefix, depth, walk);
+  for (const { path, kind, file: own, link } of found) {
+    if (signal.aborted) return;
+    const origin = `${walk.origin}/${printable(path)}`;
+    const target = link && targetOf(link, path, prefix);
+    const there = own ?? (target === undefined ? undefined : files.get(target));
+    if (kind === "archive") {
+      // A link to an archive: that one is looked into under its own name.
+      if (own) yield { path, open: async () => localArchive(own.path, own.size, origin, options.retry, signal) };
+      continue;
+    }
+    const fileName = path.slice(path.lastIndexOf("/") + 1);
+    const ref = { fileName, origin, key: `${options.key}!/${path}` };
+    if (there) yield { ...ref, size: there.size, address: { path: there.path }, open: openFile(there.path) };
+    else
+      yield refusedRef(
+        ref,
+        new PackageError("BAD_MEMBER", {
+          what: origin,
+          why: `it is a link to ${printable(link?.target ?? "")}, which the archive does not hold or --src-path does not choose`,
+          next: "take the package that it leads to",
+        }),
+      );
+  }
+}
+
+/** Where in the archives a link leads to; undefined when that is outside. */
+function targetOf(link: NonNullable<Found["link"]>, path: string, prefix: string): string | undefined {
+  const inside = path.slice(prefix.length);
+  const from = link.kind === "hardlink" ? "." : posix.dirname(inside);
+  if (link.target.startsWith("/")) return undefined;
+  const target = posix.normalize(posix.join(from, link.target));
+  return target === ".." || target.startsWith("../") ? undefined : prefix + target;
+}
+
+async function extracted(
+  file: ArchiveFile,
+  compression: Compression,
+  prefix: string,
+  depth: number,
+  walk: Walk,
+): Promise<{ found: Found[]; files: Map<string, { path: string; size: number }> }> {
+  const found: Found[] = [];
+  const files = new Map<string, { path: string; size: number }>();
+  // The reader takes bytes at once; what has to be written waits until it has seen all of them.
+  const jobs: (() => Promise<void>)[] = [];
+  let current: FileHandle | undefined;
+  let last: string | undefined;
+  const write = (kind: Found["kind"], path: string, size: number): TarBody => {
+    jobs.push(async () => {
+      const at = await walk.scratchPath();
+      const written = { path: at, size };
+      found.push({ path, kind, file: written });
+      files.set(path, written);
+      current = await open(at, "wx");
+    });
+    return {
+      chunk: (bytes) => jobs.push(() => writeAll(current as FileHandle, bytes)),
+      end: () =>
+        jobs.push(async () => {
+          await current?.close();
+          current = undefined;
+        }),
+    };
+  };
+  const tar = new TarReader(file.origin, {
+    wants: () => false,
+    collected: () => false,
+    member({ kind: is, name, size, link }) {
+      last = name;
+      if (is === "folder") return undefined;
+      const path = prefix + name;
+      const kind = walk.sort(path, depth);
+      if (!kind) return undefined;
+      if (is === "file") return write(kind, path, size);
+      jobs.push(async () => void found.push({ path, kind, link: { target: link, kind: is } }));
+      return undefined;
+    },
+  });
+  let done = false;
+  try {
+    for await (const chunk of unpacked(file, compression, walk.signal)) {
+      walk.signal.throwIfAborted();
+      // Behind the tar's end too: the last bytes of a compressed file hold its checksum.
+      done = done || tar.push(chunk);
+      for (const job of jobs.splice(0)) await job();
+    }
+    if (!done) tar.end();
+  } catch (e) {
+    if (!(e instanceof PackageError) || e.code !== "DAMAGED" || last === undefined) throw e;
+    const { what, why, next } = e;
+    throw new PackageError("DAMAGED", { what, why: `${why}, at its member ${printable(last)}`, next, cause: e });
+  } finally {
+    await current?.close();
+  }
+  return { found, files };
+}
