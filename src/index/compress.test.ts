@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
-import { zstdDecompressSync } from "node:zlib";
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { bzip2 } from "../../test/packages/builder.ts";
 import { compressedBz2 } from "../codec/bzip2-encode.ts";
 import { compressedPieces, decompressBz2, decompressIndex } from "./compress.ts";
@@ -100,4 +101,19 @@ test("pieces that fail end the compression with their error", async () => {
   await assert.rejects(async () => {
     for await (const _ of compressedPieces(failing(), 80 * MiB, 1));
   }, /the disk is gone/);
+});
+
+test("a large .zst index is decoded into one buffer: of one frame or several, whether or not they state their size, and never beyond the limit", async () => {
+  const noise = randomBytes(5 * MiB);
+  const frame = (bytes: Uint8Array, stated: boolean) =>
+    zstdCompressSync(bytes, { params: { [constants.ZSTD_c_contentSizeFlag]: stated ? 1 : 0 } });
+  for (const stated of [true, false]) {
+    const [one, two] = [frame(noise, stated), frame(noise.subarray(7), stated)];
+    assert.ok(noise.equals(await decompressIndex(one)));
+    assert.ok(Buffer.concat([noise, noise.subarray(7)]).equals(await decompressIndex(Buffer.concat([one, two]))));
+    assert.equal((await decompressIndex(one, noise.length)).length, noise.length);
+    await assert.rejects(decompressIndex(one, noise.length - 1), /it holds more than/);
+    await assert.rejects(decompressIndex(Buffer.concat([one, two]), noise.length + 1), /it holds more than/);
+    await assert.rejects(decompressIndex(one.subarray(0, 4 * MiB)));
+  }
 });

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
-import { constants, createZstdCompress, zstdCompress, zstdDecompress } from "node:zlib";
+import { constants, createZstdCompress, createZstdDecompress, zstdCompress, zstdDecompress } from "node:zlib";
 import { decodeBzip2 } from "../codec/bzip2.ts";
 import { PackageError } from "../errors.ts";
 
@@ -96,23 +96,92 @@ export async function* compressedPieces(
   }
 }
 
+/** Compressed indexes up to here are decoded in one call, whose pieces are copied together at the end. */
+const DECODED_IN_ONE_CALL = 2 * MiB;
+
 /**
  * Decodes a `.zst` index, every frame of it: some tools compress in parallel and join frames, and node's decoder stops
- * after the first.
- * @throws the decoder's error when it is damaged or larger than 4 GiB.
+ * after the first. A large one is decoded into one buffer: there is never a second copy of it.
+ * @param limit bytes of content at most.
+ * @throws the decoder's error when it is damaged, Error when it is larger than the limit.
  */
-export async function decompressIndex(bytes: Uint8Array): Promise<Uint8Array> {
+export async function decompressIndex(bytes: Uint8Array, limit = MAX_INDEX_BYTES): Promise<Uint8Array> {
+  if (bytes.length > DECODED_IN_ONE_CALL) return decodedInto(bytes, limit);
   const frames: Uint8Array[] = [];
+  let left = limit;
   for (let at = 0; at < bytes.length || frames.length === 0; ) {
-    const options = { maxOutputLength: MAX_INDEX_BYTES, params: { [constants.ZSTD_d_windowLogMax]: 27 }, info: true };
+    const options = { maxOutputLength: left, params: DECODER, info: true };
     const frame = (await decompressAsync(bytes.subarray(at), options)) as unknown as {
       buffer: Uint8Array;
       engine: { bytesWritten: number };
     };
     frames.push(frame.buffer);
+    left -= frame.buffer.length;
     at += frame.engine.bytesWritten;
   }
   return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
+}
+
+const DECODER = { [constants.ZSTD_d_windowLogMax]: 27 };
+
+async function decodedInto(bytes: Uint8Array, limit: number): Promise<Uint8Array> {
+  let size = contentSize(bytes);
+  if (size === undefined) {
+    // Decoding takes a tenth of what a scan takes: counting first is cheaper than room for two copies.
+    size = 0;
+    for await (const piece of decodedPieces(bytes)) {
+      size += piece.length;
+      if (size > limit) break;
+    }
+  }
+  const tooLarge = () => new Error(`it holds more than ${limit} bytes`);
+  if (size > limit) throw tooLarge();
+  let content = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  for await (const piece of decodedPieces(bytes)) {
+    if (at + piece.length > content.length) {
+      // Further frames than the first, which told its own size alone.
+      if (at + piece.length > limit) throw tooLarge();
+      const larger = Buffer.allocUnsafeSlow(Math.min(limit, (at + piece.length) * 2));
+      larger.set(content.subarray(0, at));
+      content = larger;
+    }
+    content.set(piece, at);
+    at += piece.length;
+  }
+  return at === content.length ? content : content.subarray(0, at);
+}
+
+async function* decodedPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; ) {
+    const zstd = createZstdDecompress({ chunkSize: MiB, params: DECODER });
+    try {
+      zstd.end(bytes.subarray(at));
+      for await (const piece of zstd as AsyncIterable<Uint8Array>) yield piece;
+    } finally {
+      zstd.destroy();
+    }
+    at += zstd.bytesWritten;
+  }
+}
+
+/** What the head of a zstd frame says that it holds (RFC 8878 §3.1.1.1); undefined where it does not say. */
+function contentSize(bytes: Uint8Array): number | undefined {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (bytes.length < 18 || view.getUint32(0, true) !== 0xfd2fb528) return undefined;
+  const descriptor = bytes[4] as number;
+  const single = (descriptor & 32) !== 0;
+  const at = 5 + (single ? 0 : 1) + ([0, 1, 2, 4][descriptor & 3] as number);
+  switch (descriptor >> 6) {
+    case 0:
+      return single ? view.getUint8(at) : undefined;
+    case 1:
+      return view.getUint16(at, true) + 256;
+    case 2:
+      return view.getUint32(at, true);
+    default:
+      return Number(view.getBigUint64(at, true));
+  }
 }
 
 /**

@@ -70,9 +70,11 @@ function fileNameOf(map: RecordMap, key: string): string {
 /**
  * Finds the records of an index by one scan of its bytes, which makes no objects and checks that they are JSON.
  * Any white space, key order and escapes; unknown members are kept.
+ * @param refused given for an index that is not ours: records that readers won't agree on, or that are none, are noted here by
+ *   file name with the reason, instead of failing the whole index; whoever uses the index passes over them.
  * @throws JsonBytesError when the bytes are no JSON object in UTF-8, a map is no map, or a file name stands twice in one.
  */
-export function readRepodata(bytes: Uint8Array): Repodata {
+export function readRepodata(bytes: Uint8Array, refused?: Map<string, string>): Repodata {
   if (bytes.length > MAX_BYTES) throw new JsonBytesError("an index of more than 4 GiB", MAX_BYTES);
   if (!isUtf8(bytes)) throw new JsonBytesError("text that is not UTF-8", 0);
   const maps: Record<RecordMap, Entries> = {
@@ -92,7 +94,8 @@ export function readRepodata(bytes: Uint8Array): Repodata {
     return key;
   };
   const into = (map: RecordMap, valueStart: number): number => {
-    const { entries, end } = readEntries(bytes, valueStart, faults);
+    const noted = refused && ((key: string, why: string) => refused.set(fileNameOf(map, key), why));
+    const { entries, end } = readEntries(bytes, valueStart, faults, noted);
     maps[map] = entries;
     return end;
   };
@@ -278,7 +281,15 @@ function noEntries(): Entries {
   return { count: 0, spans: new Uint32Array(0), order: undefined, dense: true };
 }
 
-function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries: Entries; end: number } {
+/** Notes a record that can't be used, by its key. */
+type Refuse = (key: string, why: string) => void;
+
+function readEntries(
+  bytes: Uint8Array,
+  at: number,
+  faults: string[],
+  refuse: Refuse | undefined,
+): { entries: Entries; end: number } {
   let spans = new Uint32Array(SPAN * 1024);
   let n = 0;
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
@@ -289,16 +300,22 @@ function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries
       grown.set(spans);
       spans = grown;
     }
-    if (bytes[valueStart] !== 123)
-      throw new JsonBytesError(`the record of ${stringAt(bytes, keyStart, keyEnd)} is no object`, valueStart);
+    if (bytes[valueStart] !== 123) {
+      if (!refuse)
+        throw new JsonBytesError(`the record of ${stringAt(bytes, keyStart, keyEnd)} is no object`, valueStart);
+      refuse(stringAt(bytes, keyStart, keyEnd), "its record is no object");
+      dense = false;
+      return skipValue(bytes, valueStart);
+    }
     const valueEnd = skipValue(bytes, valueStart, notes);
     if (notes.unsure) {
       try {
         membersOf(bytes.subarray(valueStart, valueEnd));
       } catch (e) {
-        faults.push(
-          `the record of ${stringAt(bytes, keyStart, keyEnd)}: ${(e as Error).message.replace(/ at byte.*/, "")}`,
-        );
+        const why = (e as Error).message.replace(/ at byte.*/, "");
+        const key = stringAt(bytes, keyStart, keyEnd);
+        if (refuse) refuse(key, `its record can be read in two ways: ${why}`);
+        else faults.push(`the record of ${key}: ${why}`);
       }
     }
     if (keyEnd + 1 !== valueStart || (n > 0 && (spans[n - SPAN + 3] as number) + 1 !== keyStart)) dense = false;
@@ -311,7 +328,7 @@ function readEntries(bytes: Uint8Array, at: number, faults: string[]): { entries
     return valueEnd;
   });
   const count = n / SPAN;
-  const order = orderOf(bytes, spans, count);
+  const order = orderOf(bytes, spans, count, refuse);
   return { entries: { count, spans, order, dense: dense && order === undefined }, end };
 }
 
@@ -331,10 +348,16 @@ function readRemoved(bytes: Uint8Array, at: number): string[] {
  * The order of keys; undefined where they are in order, as nearly always: then this compares neighbours and no more.
  * @throws JsonBytesError when a key stands twice.
  */
-function orderOf(bytes: Uint8Array, spans: Uint32Array, count: number): Uint32Array | undefined {
-  const refuse = (entry: number): never => {
+function orderOf(
+  bytes: Uint8Array,
+  spans: Uint32Array,
+  count: number,
+  note: Refuse | undefined,
+): Uint32Array | undefined {
+  const refuse = (entry: number): void => {
     const key = stringAt(bytes, spans[entry * SPAN] as number, spans[entry * SPAN + 1] as number);
-    throw new JsonBytesError(`the file name ${key} stands twice`, spans[entry * SPAN] as number);
+    if (note) note(key, "the index lists it twice");
+    else throw new JsonBytesError(`the file name ${key} stands twice`, spans[entry * SPAN] as number);
   };
   let sorted = true;
   for (let i = 1; sorted && i < count; i++) {

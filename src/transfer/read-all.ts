@@ -19,12 +19,15 @@ export async function readAll(place: Place, limit: number, signal: AbortSignal):
     stream.cancel();
     throw tooLarge();
   }
+  // Where the size is told there is never a second copy of a large file. Memory that is not written to is not taken.
+  const whole = stream.size === undefined ? undefined : Buffer.allocUnsafeSlow(stream.size);
   const chunks: Uint8Array[] = [];
   let got = 0;
   for await (const chunk of stream.chunks) {
+    if (got + chunk.length > Math.min(limit, whole?.length ?? limit)) throw tooLarge();
+    if (whole) whole.set(chunk, got);
+    else chunks.push(Uint8Array.from(chunk));
     got += chunk.length;
-    if (got > limit) throw tooLarge();
-    chunks.push(chunk);
   }
   if (stream.size !== undefined && got !== stream.size) {
     throw new TransferError(
@@ -33,5 +36,5 @@ export async function readAll(place: Place, limit: number, signal: AbortSignal):
       { mayPass: true },
     );
   }
-  return Buffer.concat(chunks);
+  return whole ?? Buffer.concat(chunks);
 }
