@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
 import { asMirrorError, InterruptedError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
-import type { Run } from "./mirror.ts";
 import type { Present } from "./plan/plan.ts";
+import type { Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
 import type { Addition } from "./target/subdir-job.ts";
 import type { Target } from "./target/target.ts";
@@ -67,7 +67,9 @@ export async function bring(
     };
     return wanting.map(kept);
   }
-  const { received, version } = fetched;
+  const { version } = fetched;
+  // What the source knows better than the package: where its record stands, and hot-fixed run exports.
+  const received = { ...fetched.received, v3: ref.v3 ?? fetched.received.v3, ...said(ref) };
   const warn = (message: string) => run.emit({ type: "warning", message: `${fileName}: ${message}` });
   for (const w of received.warnings) warn(w);
   const { subdir, size: bytes, stagedPath } = received;
@@ -79,9 +81,11 @@ export async function bring(
         target.seen.remember(ref.key, version, received.sha256);
       const told = { fileName, subdir, origin };
       const { record } = received;
+      if (outcome === "kept" && ref.current)
+        return { target, record, outcome: { outcome, ...told }, addition: currentRecord(ref) };
       if (outcome === "kept" || outcome === "skipped") return { target, record, outcome: { outcome, ...told } };
       const brought = { target, record, outcome: { outcome, ...told, bytes, verified: promised } };
-      return addition ? { ...brought, addition } : brought;
+      return addition ? { ...brought, addition: ref.current ? { ...addition, current: true } : addition } : brought;
     } catch (e) {
       const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, fileName);
       return { target, outcome: { outcome: "failed", fileName, origin, error } };
@@ -91,6 +95,24 @@ export async function bring(
   const needed = all.some((b) => b.addition?.replaceWith?.stagedPath === stagedPath);
   if (!received.placed && !needed) await rm(stagedPath, { force: true });
   return all;
+}
+
+function said({ runExports }: PackageRef): { runExports?: Uint8Array } {
+  return runExports ? { runExports } : {};
+}
+
+/** The record of a package that is there: the index takes it over where its own is older. */
+export function currentRecord(ref: PackageRef): Addition {
+  const { fileName, record, sha256, subdir, v3, runExports } = ref;
+  return {
+    subdir: subdir as string,
+    fileName,
+    record: record as Uint8Array,
+    sha256: sha256 ?? "",
+    current: true,
+    ...(v3 === undefined ? {} : { v3 }),
+    ...(runExports ? { runExports } : {}),
+  };
 }
 
 /** What a worker thread has to know of a package; a reference itself can't cross threads. */

@@ -30,9 +30,10 @@ export type {
   TargetReport,
 } from "./events.ts";
 export { type IndexOptions, indexChannel } from "./index-channel.ts";
-export { type MirrorOptions, mirror } from "./mirror.ts";
+export { mirror } from "./mirror.ts";
 export { type InfoMember, type PackageInfo, readPackage } from "./package/read.ts";
 export { type ReadAt, readAtBuffer } from "./package/read-at.ts";
 export { type FileFacts, type MadeRecord, makeRecord } from "./package/record.ts";
 export type { OnConflict } from "./plan/plan.ts";
+export type { MirrorOptions } from "./run.ts";
 export { type Round, type WatchOptions, watch } from "./watch.ts";

@@ -1,66 +1,20 @@
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
-import { type Brought, bring, type Wanting } from "./bring.ts";
-import { openClients } from "./clients.ts";
-import { parseFileName } from "./conda/file-name.ts";
+import { type Brought, bring, currentRecord, type Wanting } from "./bring.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
-import type { PartialSettings, Settings } from "./config/settings.ts";
+import type { Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
-import type { MirrorEvent, MirrorReport, Outcome, PlannedStep, TargetReport } from "./events.ts";
+import type { MirrorReport, Outcome, PlannedStep } from "./events.ts";
 import type { IndexFiles } from "./index/index-files.ts";
-import { makePlan, type OnConflict, type Present, type Step } from "./plan/plan.ts";
-import { channelLookup } from "./source/channel-lookup.ts";
-import { openSource, type SourceContext } from "./source/kinds.ts";
-import { memberPattern } from "./source/member-pattern.ts";
-import type { PackageRef, Source } from "./source/source.ts";
-import { parseMirrorOf } from "./source/url.ts";
-import { openTarget, type TargetContext } from "./target/kinds.ts";
+import { offered } from "./offers.ts";
+import { makePlan, type Present, type Step } from "./plan/plan.ts";
+import { makeReport } from "./report.ts";
+import { type MirrorOptions, openRun, type Run } from "./run.ts";
+import type { PackageRef } from "./source/source.ts";
 import type { Target } from "./target/target.ts";
-import { openHttp } from "./transfer/http.ts";
 import { pool } from "./transfer/pool.ts";
-import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { redactUrl } from "./transfer/redact.ts";
-import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
-import { scratchFolder } from "./transfer/scratch.ts";
 import { dependencies } from "./with-deps.ts";
-
-export interface MirrorOptions {
-  /** URLs of packages, files, folders or globs. */
-  readonly sources: readonly string[];
-  /** The type of all sources; inferred from each when absent. */
-  readonly sourceType?: string;
-  /** A regular expression: which members of an archive or artifact, by their whole inner path; every match is taken. */
-  readonly sourcePath?: string;
-  /** Where packages go: a channel's folder or address. Several: each package is fetched once. */
-  readonly target: string | readonly string[];
-  /** The type of all targets; inferred from each when absent. */
-  readonly targetType?: string;
-  /** What to do about a file of the same name and other bytes. Default: "error". */
-  readonly onConflict?: OnConflict;
-  /** Make the plan, change nothing. */
-  readonly dryRun?: boolean;
-  /** "URL=URL": what lies below the first can be had below the second too. */
-  readonly mirrorOf?: readonly string[];
-  /** A channel's name, URL or folder: what the packages need to be installed is taken from it as well. */
-  readonly withDeps?: string;
-  /** Platforms of lock files that are taken, and that `withDeps` solves for, such as "linux-64"; all of them when absent. */
-  readonly platforms?: readonly string[];
-  /** Environments (or categories) of lock files that are taken; all when absent. */
-  readonly environments?: readonly string[];
-  /** Settings that are stronger than those of the environment and the file. */
-  readonly settings?: PartialSettings;
-  /** A configuration file. */
-  readonly config?: string;
-  /** Ends the run early: transfers stop, what was finished is indexed. */
-  readonly signal?: AbortSignal;
-  readonly onEvent?: (event: MirrorEvent) => void;
-  /** Default: process.env */
-  readonly env?: NodeJS.ProcessEnv;
-  /** Default: the system's clock. */
-  readonly clock?: Clock;
-}
 
 /**
  * Copies packages from sources into a channel and indexes it.
@@ -96,7 +50,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       const { plan, would } = await told(plans, run);
       const more = await told(await planFor(await neededBy(would), run), run);
       const refused = [...would, ...more.would].filter((w) => w.outcome.outcome === "failed");
-      return report(run, began, failures, refused, { plan: [...plan, ...more.plan] });
+      return makeReport(run, began, failures, refused, { plan: [...plan, ...more.plan] });
     }
 
     const results = await carryOut(plans, run);
@@ -118,7 +72,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     }
     // One of several is told in the report, which has more to tell; a run that has no other ends with it.
     if (run.targets.length === 1) for (const error of lost.values()) throw error;
-    return report(run, began, failures, results, { lost });
+    return makeReport(run, began, failures, results, { lost });
   } finally {
     await run.close();
   }
@@ -196,134 +150,8 @@ function filesOf(settings: Settings): IndexFiles {
   return files.currentRepodata ? { ...files, currentRepodata: "keep" } : files;
 }
 
-/** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */
-const MOST_THREADS = 4;
-
-/** Everything that one run holds open. */
-export interface Run {
-  readonly targets: readonly Target[];
-  readonly sourceContext: SourceContext;
-  readonly sources: readonly Source[];
-  readonly signal: AbortSignal;
-  readonly settings: Settings;
-  readonly retry: Omit<RetryOptions, "signal">;
-  readonly receivers: Receivers;
-  readonly onConflict: OnConflict;
-  readonly emit: (event: MirrorEvent) => void;
-  /** A new name in the staging folder. */
-  stagedPath(): Promise<string>;
-  close(): Promise<void>;
-}
-
-async function openRun(options: MirrorOptions, settings: Settings): Promise<Run> {
-  const signal = options.signal ?? new AbortController().signal;
-  const clock = options.clock ?? systemClock;
-  const env = options.env ?? process.env;
-  const totalTimeoutMs = settings.timeout_seconds * 1000;
-  const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
-  const emit = options.onEvent ?? (() => undefined);
-  const warn = (message: string) => emit({ type: "warning", message });
-  const { requests, credentials, prove, api } = await openClients(settings, { env, now: () => clock.now(), warn });
-  const http = openHttp(requests, prove);
-  const targets = await openTargets(options, {
-    env,
-    api,
-    credentials,
-    retryAttempts: settings.retry_attempts,
-    concurrency: settings.max_concurrent_downloads,
-    clock,
-    s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
-    warn,
-  });
-  // A dry run leaves the target as it is.
-  const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
-  const context: SourceContext = {
-    http,
-    api,
-    credentials,
-    retry,
-    env,
-    channels: channelLookup(http, retry),
-    mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
-    members: options.sourcePath === undefined ? undefined : memberPattern(options.sourcePath),
-    lock: { environments: options.environments ?? [], platforms: options.platforms ?? [] },
-    githubApiUrl: settings.github_api_url,
-    azureDevopsUrl: settings.azure_devops_url,
-    scratch: scratch.folder,
-    warn,
-  };
-  const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
-  // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
-  const threads = Math.min(MOST_THREADS, availableParallelism());
-  const receivers = startReceivers(threads, sources.length, { http: requests, prove }, signal);
-  let staged = 0;
-  return {
-    stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
-    targets,
-    sourceContext: context,
-    signal,
-    retry,
-    receivers,
-    settings,
-    sources,
-    onConflict: options.onConflict ?? "error",
-    emit,
-    async close() {
-      await Promise.all([receivers.close(), http.close()]);
-      await scratch.remove();
-      await Promise.all(targets.map((target) => target.close()));
-      await api.close();
-    },
-  };
-}
-
-async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {
-  const targets: Target[] = [];
-  const texts = typeof options.target === "string" ? [options.target] : options.target;
-  for (const text of texts.length > 0 ? texts : [""]) {
-    const target = await openTarget(text, options.targetType, context);
-    if (targets.some((t) => t.where === target.where)) await target.close();
-    else targets.push(target);
-  }
-  // Packages wait where they can be linked from.
-  return targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined));
-}
-
-/** Every package on offer, and the sources that could not be read. */
-async function offered(sources: readonly Source[], run: Run): Promise<{ refs: PackageRef[]; failures: Outcome[] }> {
-  const failures: Outcome[] = [];
-  const bySource: PackageRef[][] = sources.map(() => []);
-  const enumerate = async ([source, i]: readonly [Source, number]): Promise<void> => {
-    try {
-      for await (const ref of source.packages(run.signal)) {
-        // A name becomes a path in the target: nothing looks for it there before it is known to be harmless.
-        const error = badName(ref.fileName);
-        if (error) failures.push({ outcome: "failed", fileName: ref.fileName, origin: ref.origin, error });
-        else bySource[i]?.push(ref);
-      }
-    } catch (e) {
-      const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, source.what);
-      if (error instanceof InterruptedError) return;
-      failures.push({ outcome: "failed", fileName: source.what, origin: source.what, error });
-    }
-  };
-  const numbered = sources.map((s, i) => [s, i] as const);
-  for await (const _ of pool(numbered, run.settings.max_concurrent_downloads, enumerate, run.signal));
-  for (const f of failures) run.emit({ type: "finished", result: f });
-  return { refs: bySource.flat(), failures };
-}
-
 function failed(fileName: string, origin: string, error: MirrorError): Outcome {
   return { outcome: "failed", fileName, origin, error };
-}
-
-function badName(fileName: string): MirrorError | undefined {
-  try {
-    parseFileName(fileName);
-    return undefined;
-  } catch (e) {
-    return asMirrorError(e, fileName);
-  }
 }
 
 /** Brings what the plans ask for, a bounded number at once. */
@@ -342,6 +170,8 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
       const step = steps[i] as Step<PackageRef>;
       const there = present.get(ref.fileName) ?? [];
       if (step.do === "add" || step.do === "compare" || step.do === "replace") wanting.push({ target, there });
+      else if (step.do === "keep" && ref.current)
+        take({ target, outcome: settled(step), addition: currentRecord(ref) });
       else take({ target, outcome: settled(step) });
     }
     if (wanting.length > 0) transfers.push({ ref, wanting });
@@ -372,52 +202,4 @@ function settled(step: Extract<Step<PackageRef>, { do: "keep" | "skip" | "refuse
   const { fileName, origin } = step.offer;
   if (step.do === "refuse") return failed(fileName, origin, step.error);
   return { outcome: step.do === "keep" ? "kept" : "skipped", fileName, subdir: step.present.subdir, origin };
-}
-
-function report(
-  run: Run,
-  began: number,
-  failures: readonly Outcome[],
-  results: readonly Brought[],
-  { plan, lost }: { plan?: MirrorReport["plan"]; lost?: ReadonlyMap<Target, MirrorError> } = {},
-): MirrorReport {
-  const outcomes = [...failures, ...results.map((r) => r.outcome)];
-  const isFailure = (o: Outcome) => o.outcome === "failed" && !(o.error instanceof InterruptedError);
-  const failedOnes = outcomes.filter(isFailure);
-  const unreachable =
-    failedOnes.length > 0 &&
-    failedOnes.length === outcomes.length &&
-    failedOnes.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
-  const targets = run.targets.map((target): TargetReport => {
-    const own = results.filter((r) => r.target === target).map((r) => r.outcome);
-    const count = (outcome: Outcome["outcome"]) => own.filter((o) => o.outcome === outcome).length;
-    const error = lost?.get(target);
-    return {
-      target: redactUrl(target.where),
-      added: count("added"),
-      replaced: count("replaced"),
-      kept: count("kept"),
-      skipped: count("skipped"),
-      failed: own.filter(isFailure).length,
-      ...(error ? { error } : {}),
-    };
-  });
-  const sum = (of: (t: TargetReport) => number) => targets.reduce((all, t) => all + of(t), 0);
-  const fetched = new Map(
-    results.flatMap(({ outcome: o }) => ("bytes" in o ? [[`${o.subdir}/${o.fileName}`, o.bytes] as const] : [])),
-  );
-  return {
-    targets,
-    added: sum((t) => t.added),
-    replaced: sum((t) => t.replaced),
-    kept: sum((t) => t.kept),
-    skipped: sum((t) => t.skipped),
-    failed: failedOnes.length,
-    bytes: [...fetched.values()].reduce((all, bytes) => all + bytes, 0),
-    milliseconds: Math.round(performance.now() - began),
-    interrupted: run.signal.aborted,
-    ...(plan ? { plan } : {}),
-    packages: outcomes.filter((o) => o.outcome !== "failed" || !(o.error instanceof InterruptedError)),
-    exitCode: run.signal.aborted ? 130 : failedOnes.length === 0 && !lost?.size ? 0 : unreachable ? 3 : 1,
-  };
 }

@@ -1,6 +1,7 @@
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorReport } from "./events.ts";
-import { type MirrorOptions, mirror } from "./mirror.ts";
+import { mirror } from "./mirror.ts";
+import type { MirrorOptions } from "./run.ts";
 import { systemClock } from "./transfer/retry.ts";
 
 export interface WatchOptions extends MirrorOptions {

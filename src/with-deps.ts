@@ -1,20 +1,18 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Brought } from "./bring.ts";
 import { isSubdir } from "./conda/file-name.ts";
 import { UsageError } from "./errors.ts";
-import type { Run } from "./mirror.ts";
 import { readPackage } from "./package/read.ts";
+import type { Run } from "./run.ts";
 import { openGate } from "./solve/channel-gate.ts";
 import { closure, type Root } from "./solve/closure.ts";
+import { channelAddress } from "./source/channel-address.ts";
+import { type ChannelPlace, openChannelPlace } from "./source/channel-place.ts";
 import { localSource } from "./source/local.ts";
 import type { PackageRef } from "./source/source.ts";
 import { urlSource } from "./source/url.ts";
-import { readAll } from "./transfer/read-all.ts";
 import { readAtPlace } from "./transfer/read-at-place.ts";
 import { redactUrl } from "./transfer/redact.ts";
-import { withRetries } from "./transfer/retry.ts";
 
 /** Which dependencies to take along, and from where. */
 export interface WithDeps {
@@ -41,10 +39,11 @@ export async function dependencies(
 ): Promise<PackageRef[]> {
   const roots = await rootsOf(results, refs, run.signal);
   if (roots.length === 0) return [];
-  const base = channelBase(channel);
-  const gate = await openGate((path) =>
-    "folder" in base ? fromFolder(base.folder, path) : fromUrl(base.url, path, run),
-  );
+  const place = placeOf(channel, run);
+  const gate = await openGate(async (path) => {
+    const file = await place.read(path, MAX_FILE, run.signal);
+    return file === "unchanged" ? undefined : file?.bytes;
+  });
   const own = [...new Set(roots.map((r) => r.subdir))].filter((s) => s !== "noarch");
   const wanted = platforms.length > 0 ? platforms : own.length > 0 ? own : [thisPlatform()];
   const needed = new Map<string, { subdir: string; fileName: string }>();
@@ -58,6 +57,7 @@ export async function dependencies(
     await gate.close();
   }
   const offers: PackageRef[] = [];
+  const { base } = place.address;
   for (const { subdir, fileName } of needed.values()) {
     const source =
       "folder" in base
@@ -95,32 +95,14 @@ function wordsOf(record: Uint8Array): Pick<Root, "name" | "version" | "build" | 
   return { name: String(name), version: String(version), build: String(build), depends: list };
 }
 
-function channelBase(text: string): { readonly url: string } | { readonly folder: string } {
-  if (/^https?:\/\//i.test(text)) return { url: text.replace(/\/*$/, "/") };
-  if (/^file:/i.test(text)) return { folder: fileURLToPath(text) };
-  if (/^[\w.-]+(?:\/label\/[\w.-]+)?$/.test(text) && !text.startsWith("."))
-    return { url: `https://conda.anaconda.org/${text}/` };
-  if (/^(?:\.{0,2}[\\/]|[A-Za-z]:[\\/])/.test(text)) return { folder: text };
+/** @throws UsageError BAD_FLAG, SourceError */
+function placeOf(text: string, run: Run): ChannelPlace {
+  const address = channelAddress(text, run.settings.channel_alias);
+  if (address) return openChannelPlace(address, run.sourceContext);
   throw new UsageError("BAD_FLAG", {
     what: `--with-deps ${redactUrl(text)}`,
     why: "it is no channel's name, URL or folder",
     next: "name a channel: --with-deps conda-forge, a URL, or a path that begins with ./ or /",
-  });
-}
-
-async function fromUrl(base: string, path: string, run: Run): Promise<Uint8Array | undefined> {
-  const url = new URL(path, base).toString();
-  const place = {
-    origin: redactUrl(url),
-    open: (request: object, s: AbortSignal) => run.sourceContext.http.get(url, request, s),
-  };
-  return withRetries(() => readAll(place, MAX_FILE, run.signal), { ...run.retry, signal: run.signal });
-}
-
-async function fromFolder(folder: string, path: string): Promise<Uint8Array | undefined> {
-  return readFile(join(folder, ...path.split("/"))).catch((e: NodeJS.ErrnoException) => {
-    if (e.code === "ENOENT" || e.code === "ENOTDIR") return undefined;
-    throw e;
   });
 }
 

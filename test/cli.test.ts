@@ -84,7 +84,7 @@ test("--json prints exactly one document on stdout, whatever happens", async () 
   assert.equal((JSON.parse(good.out) as { added: number }).added, 1);
   const dry = await cliRun(["mirror", path, "--tgt", "t", "--json", "--dry-run"]);
   assert.equal((JSON.parse(dry.out) as { plan: { do: string }[] }).plan[0]?.do, "add");
-  const bad = await cliRun(["mirror", "nowhere", "--tgt", "t", "--json"]);
+  const bad = await cliRun(["mirror", "./nowhere", "--tgt", "t", "--json"]);
   assert.deepEqual(
     [bad.code, (JSON.parse(bad.out) as { packages: { error: { code: string } }[] }).packages[0]?.error.code],
     [3, "NOT_FOUND"],
@@ -162,6 +162,7 @@ test("init-config writes the defaults in each format, never a secret, and overwr
     write_run_exports: true,
     write_channeldata: true,
     write_html: true,
+    channel_alias: "https://conda.anaconda.org",
     base_url: null,
     shard_grace_days: 7,
   });

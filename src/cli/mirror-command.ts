@@ -36,6 +36,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
       ...(flags.config === undefined ? {} : { config: flags.config }),
       ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
       platforms: flags.platform ?? [],
+      ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),
       environments: flags.environment ?? [],
       onConflict: flags.onConflict,
       dryRun: flags.dryRun ?? false,

@@ -23,6 +23,7 @@ export interface MirrorFlags extends CommonFlags {
   readonly withDeps?: string;
   readonly platform?: readonly string[];
   readonly environment?: readonly string[];
+  readonly subdir?: readonly string[];
   readonly onConflict: "error" | "skip" | "replace";
   readonly dryRun?: boolean;
   readonly maxConcurrentDownloads?: number;
@@ -69,7 +70,7 @@ export function program(exit: (code: number) => void): Command {
     .exitOverride();
   common(root.command("mirror [source...]"))
     .description("copy packages from sources into a target, and index it")
-    .option("-s, --sources <source,…>", "URLs, files, folders, globs or lock files; repeatable", list, [])
+    .option("-s, --sources <source,…>", "URLs, files, folders, globs, lock files or channels; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
     .addOption(
       new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local, zip, tgz, …)"),
@@ -108,6 +109,7 @@ export function program(exit: (code: number) => void): Command {
         collect,
       ),
     )
+    .addOption(new Option("--subdir <subdir>", "only this subdir of channels; repeatable").argParser(collect))
     .option("--dry-run", "print the plan, change nothing")
     .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)
     .option("--retry-attempts <n>", "repetitions after a failure that may pass (3)", whole)

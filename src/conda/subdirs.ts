@@ -1,5 +1,5 @@
 /** The platform folders that some client knows (rattler_conda_types 0.58 `subdir.rs`, which has all of conda's). */
-const KNOWN = new Set([
+const KNOWN: ReadonlySet<string> = new Set([
   "noarch",
   ...of("linux", "32 64 aarch64 armv6l armv7l loongarch64 ppc64le ppc64 ppc s390x riscv32 riscv64"),
   ...of("freebsd", "32 64 arm64 ppc64le ppc64"),
@@ -20,4 +20,9 @@ function of(system: string, machines: string): string[] {
 /** Whether a name is a platform folder for sure. Others may be: `isSubdir` tells what has the form of one. */
 export function isKnownSubdir(name: string): boolean {
   return KNOWN.has(name);
+}
+
+/** All of them. */
+export function knownSubdirs(): string[] {
+  return [...KNOWN];
 }

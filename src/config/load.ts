@@ -91,6 +91,7 @@ const ENV_NAMES: readonly (readonly [keyof Settings, readonly string[]])[] = [
   ["azure_devops_token", ["AZURE_DEVOPS_TOKEN"]],
   ["github_api_url", ["GITHUB_API_URL"]],
   ["azure_devops_url", ["AZURE_DEVOPS_URL"]],
+  ["channel_alias", ["CONDA_CHANNEL_ALIAS"]],
   ["s3_region", ["AWS_REGION", "AWS_DEFAULT_REGION"]],
   ["s3_endpoint", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]],
 ];

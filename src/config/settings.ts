@@ -58,6 +58,10 @@ export const settingsSchema = z
     write_run_exports: z.boolean().default(true).describe("Write run_exports.json (CEP 12)."),
     write_channeldata: z.boolean().default(true).describe("Let index write channeldata.json (CEP 38)."),
     write_html: z.boolean().default(true).describe("Let index write pages to browse the channel."),
+    channel_alias: z
+      .url()
+      .default("https://conda.anaconda.org")
+      .describe("What stands before the bare name of a channel, such as conda-forge."),
     base_url: z
       .string()
       .nullable()

@@ -54,6 +54,51 @@ export class MsgpackReader {
     else this.#take(2 ** (head >= 0xd0 ? head - 0xd0 : head - 0xcc));
   }
 
+  /** The JSON that the next value stands for: raw bytes become hex, as hashes are there, and whole numbers stay exact. */
+  json(depth = 0): string {
+    if (depth > 64) throw new MsgpackError("nested too deep");
+    const head = this.#byte();
+    const text = this.#textLength(head);
+    if (text !== undefined) return JSON.stringify(this.#take(text).toString("utf8"));
+    if (head <= 0x7f) return String(head);
+    if (head >= 0xe0) return String(head - 256);
+    const bin = this.#binLength(head);
+    if (bin !== undefined) return `"${this.#take(bin).toString("hex")}"`;
+    switch (head) {
+      case 0xc0:
+        return "null";
+      case 0xc2:
+        return "false";
+      case 0xc3:
+        return "true";
+      case 0xca:
+        return JSON.stringify(this.#take(4).readFloatBE(0));
+      case 0xcb:
+        return JSON.stringify(this.#take(8).readDoubleBE(0));
+      case 0xcc:
+      case 0xcd:
+      case 0xce:
+        return String(this.#number(2 ** (head - 0xcc)));
+      case 0xcf:
+        return this.#take(8).readBigUInt64BE(0).toString();
+      case 0xd0:
+      case 0xd1:
+      case 0xd2:
+        return String(this.#take(2 ** (head - 0xd0)).readIntBE(0, 2 ** (head - 0xd0)));
+      case 0xd3:
+        return this.#take(8).readBigInt64BE(0).toString();
+    }
+    const items = head <= 0x9f ? head & 15 : head >= 0xdc && head <= 0xdf ? this.#number(head % 2 === 0 ? 2 : 4) : -1;
+    // Extensions: no index has them.
+    if (items < 0) throw new MsgpackError("a value that JSON does not have");
+    if (items > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
+    const parts: string[] = [];
+    const isMap = head <= 0x8f || head >= 0xde;
+    for (let i = 0; i < items; i++)
+      parts.push(isMap ? `${JSON.stringify(this.text())}:${this.json(depth + 1)}` : this.json(depth + 1));
+    return isMap ? `{${parts.join(",")}}` : `[${parts.join(",")}]`;
+  }
+
   #skipMany(count: number, depth: number): void {
     if (count > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
     for (let i = 0; i < count; i++) this.skip(depth + 1);

@@ -131,26 +131,49 @@ export function makeShardIndex({ info, shards }: ShardIndex): Buffer {
  * @throws Error when it is damaged or of another form
  */
 export async function readShardIndex(bytes: Uint8Array): Promise<Map<string, string>> {
-  const reader = new MsgpackReader(await decompressIndex(bytes));
+  return (await readShardIndexWhole(bytes)).shards;
+}
+
+/** A shard index that another program may have made. */
+export interface FoundShards {
+  readonly shards: Map<string, string>;
+  /** Where packages lie, relative to the index: "" is beside it. */
+  readonly baseUrl: string;
+  /** Where shards lie, relative to the index. */
+  readonly shardsBaseUrl: string;
+}
+
+/** A shard index larger than this, unpacked, is no shard index. */
+const MAX_SHARD_INDEX = 512 * 1024 * 1024;
+
+/**
+ * Reads a shard index with what it says of addresses.
+ * @throws Error when it is damaged or of another form
+ */
+export async function readShardIndexWhole(bytes: Uint8Array): Promise<FoundShards> {
+  const reader = new MsgpackReader(await decompressIndex(bytes, MAX_SHARD_INDEX));
   const shards = new Map<string, string>();
+  let info: Record<string, unknown> = {};
   let found = false;
   for (let members = reader.map(); members > 0; members--) {
-    if (reader.text() !== "shards") {
-      reader.skip();
-      continue;
-    }
-    found = true;
-    for (let names = reader.map(); names > 0; names--) {
-      const name = reader.text();
-      const raw = reader.bytesOrText();
-      // Some writers have the hash as text.
-      const hex = raw.length === 32 ? raw.toString("hex") : raw.toString("latin1");
-      if (!/^[0-9a-f]{64}$/.test(hex)) throw new Error(`the hash of ${name} is malformed`);
-      shards.set(name, hex);
+    const member = reader.text();
+    if (member === "info") info = JSON.parse(reader.json()) as Record<string, unknown>;
+    else if (member !== "shards") reader.skip();
+    else {
+      found = true;
+      for (let names = reader.map(); names > 0; names--) {
+        const name = reader.text();
+        const raw = reader.bytesOrText();
+        // Some writers have the hash as text.
+        const hex = raw.length === 32 ? raw.toString("hex") : raw.toString("latin1");
+        if (!/^[0-9a-f]{64}$/.test(hex)) throw new Error(`the hash of ${name} is malformed`);
+        shards.set(name, hex);
+      }
     }
   }
   if (!found || !reader.done) throw new Error(found ? "something follows it" : "it has no map of shards");
-  return shards;
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  return { shards, baseUrl: text(info["base_url"]), shardsBaseUrl: text(info["shards_base_url"]) };
 }
 
 /**

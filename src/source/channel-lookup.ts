@@ -1,14 +1,10 @@
-import { createHash } from "node:crypto";
-import { decode } from "@msgpack/msgpack";
 import { isSubdir, parseFileName } from "../conda/file-name.ts";
-import { SourceError, TransferError } from "../errors.ts";
-import { decompressBz2, decompressIndex } from "../index/compress.ts";
-import { findRecord, readRepodata } from "../index/repodata.ts";
-import type { HttpClient } from "../transfer/http.ts";
-import type { Place } from "../transfer/place.ts";
-import { readAll } from "../transfer/read-all.ts";
+import { TransferError } from "../errors.ts";
+import { findRecord, keyIn, mapOf } from "../index/repodata.ts";
 import { redactUrl } from "../transfer/redact.ts";
-import { type RetryOptions, withRetries } from "../transfer/retry.ts";
+import { readWholeIndex } from "./channel-index.ts";
+import { openChannelPlace, type PlaceContext } from "./channel-place.ts";
+import { openShards, type ShardedIndex } from "./channel-shards.ts";
 
 /** Looks single packages up in the indexes of the channels that their URLs lie in. */
 export interface ChannelLookup {
@@ -26,44 +22,19 @@ const MiB = 1024 * 1024;
 /** Whole indexes above this are not read for the sake of a hash; channels of that size serve shards. */
 const MAX_INDEX = 512 * MiB;
 
-/** The whole index in the order in which it is asked for; old channels have no more than the last. */
-const WHOLE = [
-  [".zst", decompressIndex],
-  ["", async (bytes: Uint8Array) => bytes],
-  [".bz2", decompressBz2],
-] as const;
-
-export function channelLookup(http: HttpClient, retry: Omit<RetryOptions, "signal">): ChannelLookup {
+export function channelLookup(context: PlaceContext): ChannelLookup {
   const folders = new Map<string, Promise<Lookup>>();
-  const get = async (url: string, limit: number, signal: AbortSignal): Promise<Uint8Array | undefined> => {
-    try {
-      const place: Place = { origin: redactUrl(url), open: (request, s) => http.get(url, request, s) };
-      return await withRetries(() => readAll(place, limit, signal), { ...retry, signal });
-    } catch (e) {
-      // 403 is what S3 answers for a missing key when listing is not allowed.
-      if (e instanceof TransferError && (e.code === "NOT_FOUND" || e.code === "REFUSED")) return undefined;
-      throw e;
-    }
-  };
 
-  const openFolder = async (folder: string, signal: AbortSignal): Promise<Lookup> => {
-    const shards = await get(`${folder}repodata_shards.msgpack.zst`, 64 * MiB, signal);
-    if (shards) return shardedLookup(folder, shards, get);
-    for (const [suffix, decompressed] of WHOLE) {
-      const url = `${folder}repodata.json${suffix}`;
-      const bytes = await get(url, MAX_INDEX, signal);
-      if (!bytes) continue;
-      try {
-        const index = readRepodata(await decompressed(bytes));
-        return async (fileName) => {
-          const record = findRecord(index, fileName);
-          return record && Uint8Array.from(record);
-        };
-      } catch (e) {
-        throw badIndex(url, e);
-      }
-    }
-    return async () => undefined;
+  const openFolder = async (base: string, subdir: string, signal: AbortSignal): Promise<Lookup> => {
+    const place = openChannelPlace({ name: redactUrl(base), base: { url: base } }, context);
+    const shards = await unlessRefused(() => openShards(place, subdir, 1, signal));
+    if (shards && shards !== "unchanged") return (fileName, s) => inShards(shards, fileName, s);
+    const whole = await unlessRefused(() => readWholeIndex(place, subdir, signal, undefined, MAX_INDEX));
+    if (whole === undefined || whole === "unchanged") return async () => undefined;
+    return async (fileName) => {
+      const record = findRecord(whole.index, fileName);
+      return record && Uint8Array.from(record);
+    };
   };
 
   return {
@@ -73,7 +44,8 @@ export function channelLookup(http: HttpClient, retry: Omit<RetryOptions, "signa
       if (!isSubdir(folder.split("/").at(-2) ?? "")) return undefined;
       let lookup = folders.get(folder);
       if (!lookup) {
-        lookup = openFolder(folder, signal);
+        const [base, subdir] = [folder.replace(/[^/]+\/$/, ""), folder.split("/").at(-2) as string];
+        lookup = openFolder(base, subdir, signal);
         folders.set(folder, lookup);
       }
       return (await lookup)(fileName, signal);
@@ -81,71 +53,22 @@ export function channelLookup(http: HttpClient, retry: Omit<RetryOptions, "signa
   };
 }
 
-/** Sharded repodata (CEP 16): a small index of hashes, and one shard per package name. */
-function shardedLookup(
-  folder: string,
-  indexBytes: Uint8Array,
-  get: (url: string, limit: number, signal: AbortSignal) => Promise<Uint8Array | undefined>,
-): Lookup {
-  const shards = new Map<string, Promise<Record<string, unknown> | undefined>>();
-  const index = decompressIndex(indexBytes).then(
-    (bytes) =>
-      decode(bytes, { useBigInt64: true }) as { info?: { shards_base_url?: string }; shards?: Record<string, unknown> },
-  );
-  const load = async (name: string, signal: AbortSignal): Promise<Record<string, unknown> | undefined> => {
-    const { info, shards: hashes } = await index.catch((e) => {
-      throw badIndex(`${folder}repodata_shards.msgpack.zst`, e);
-    });
-    const hash = hashes && Object.hasOwn(hashes, name) ? hashes[name] : undefined;
-    if (hash === undefined) return undefined;
-    const hex = hash instanceof Uint8Array ? Buffer.from(hash).toString("hex") : String(hash);
-    if (!/^[0-9a-f]{64}$/.test(hex))
-      throw badIndex(`${folder}repodata_shards.msgpack.zst`, new Error(`the hash of ${name} is malformed`));
-    const base = new URL(info?.shards_base_url ?? "", folder).toString().replace(/\/?$/, "/");
-    const url = `${base}${hex}.msgpack.zst`;
-    const bytes = await get(url, 16 * MiB, signal);
-    if (!bytes) throw badIndex(url, new Error("the shard index names it, but it is not there"));
-    if (createHash("sha256").update(bytes).digest("hex") !== hex)
-      throw badIndex(url, new Error("its bytes differ from its name"));
-    try {
-      return decode(await decompressIndex(bytes), { useBigInt64: true }) as Record<string, unknown>;
-    } catch (e) {
-      throw badIndex(url, e);
-    }
-  };
-  return async (fileName, signal) => {
-    const name = parseFileName(fileName).name.toLowerCase();
-    let shard = shards.get(name);
-    if (!shard) {
-      shard = load(name, signal);
-      shards.set(name, shard);
-    }
-    const map = (await shard)?.[fileName.endsWith(".conda") ? "packages.conda" : "packages"] as
-      | Record<string, unknown>
-      | undefined;
-    const record = map && Object.hasOwn(map, fileName) ? map[fileName] : undefined;
-    return record === undefined ? undefined : Buffer.from(toJson(record));
-  };
-}
-
-/** A msgpack value as the JSON it stands for: hashes are raw bytes there and hex here, large integers stay exact. */
-function toJson(value: unknown): string {
-  if (value instanceof Uint8Array) return JSON.stringify(Buffer.from(value).toString("hex"));
-  if (typeof value === "bigint") return value.toString();
-  if (Array.isArray(value)) return `[${value.map(toJson).join(",")}]`;
-  if (typeof value === "object" && value !== null) {
-    return `{${Object.entries(value)
-      .map(([key, v]) => `${JSON.stringify(key)}:${toJson(v)}`)
-      .join(",")}}`;
+/** Whether an index is there is asked for the sake of a hash: who may not read it goes without. */
+async function unlessRefused<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (e) {
+    if (e instanceof TransferError && e.code === "REFUSED") return undefined;
+    throw e;
   }
-  return JSON.stringify(value ?? null);
 }
 
-function badIndex(url: string, e: unknown): SourceError {
-  return new SourceError("BAD_INDEX", {
-    what: `${redactUrl(url)}: the channel's index can't be read`,
-    why: (e as Error).message,
-    next: "its promises can't be checked; give the package's hash in the URL (#sha256:…), or run again later",
-    cause: e,
-  });
+async function inShards(shards: ShardedIndex, fileName: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  const content = await shards.load(parseFileName(fileName).name.toLowerCase(), signal);
+  const map = mapOf(fileName);
+  const [v3, v3Key] = [mapOf(fileName, true), keyIn(mapOf(fileName, true), fileName)];
+  const found =
+    content?.records.find((r) => r.map === v3 && r.key === v3Key) ??
+    content?.records.find((r) => r.map === map && r.key === fileName);
+  return found && Buffer.from(found.record);
 }

@@ -1,5 +1,8 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
 import { formatOf } from "../conda/file-name.ts";
+import { knownSubdirs } from "../conda/subdirs.ts";
 import { UsageError } from "../errors.ts";
 import type { LockChoice } from "../lock/choose.ts";
 import type { ApiClient } from "../transfer/api.ts";
@@ -7,6 +10,8 @@ import type { HttpClient } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import { archiveSource, namesArchive } from "./archive.ts";
+import { channelSource } from "./channel.ts";
+import { channelAddress, isChannelFolder, isChannelName } from "./channel-address.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
 import { localSource } from "./local.ts";
 import { isLock, lockSource } from "./lock.ts";
@@ -28,6 +33,12 @@ export interface SourceContext {
   readonly members: RegExp | undefined;
   /** Which parts of lock files. */
   readonly lock: LockChoice;
+  /** Requests at the same time. */
+  readonly concurrency: number;
+  /** Of a channel, these subdirs; all when absent. */
+  readonly subdirs: readonly string[] | undefined;
+  /** What stands before a channel's bare name. */
+  readonly channelAlias: string;
   readonly githubApiUrl: string;
   readonly azureDevopsUrl: string;
   /** A folder of this run for what can't be read where it lies; it is removed at the run's end. */
@@ -49,7 +60,13 @@ export const SOURCE_KINDS = {
   "zip-url": { recognises: (text) => namesArchive(text, "zip", "url"), open: archiveSource },
   tgz: { recognises: (text) => namesArchive(text, "tgz", "here"), open: archiveSource },
   "tgz-url": { recognises: (text) => namesArchive(text, "tgz", "url"), open: archiveSource },
-  local: { recognises: (text) => !/^[a-z][a-z0-9+.-]+:/i.test(text) || /^file:/i.test(text), open: localSource },
+  local: { recognises: isLocal, open: localSource },
+  channel: {
+    // What has an address, and is nothing that stands above.
+    recognises: (text) =>
+      /^(?:https?|s3|oci):\/\//i.test(text) || /^file:/i.test(text) || channelAddress(text) !== undefined,
+    open: channelSource,
+  },
 } satisfies Record<string, SourceKind>;
 
 export type SourceType = keyof typeof SOURCE_KINDS;
@@ -57,7 +74,7 @@ export type SourceType = keyof typeof SOURCE_KINDS;
 export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
 
 /** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["github", "azure", "pr", "channel"];
+const PLANNED = ["github", "azure", "pr"];
 
 /**
  * Opens a source as typed.
@@ -88,6 +105,13 @@ export function openSource(text: string, type: string | undefined, context: Sour
     why: "there is no such source type",
     next: `choose one of: ${SOURCE_TYPES.join(", ")}`,
   });
+}
+
+/** A path, unless it is a channel's name that no file has, or a `file://` URL of a channel. */
+function isLocal(text: string): boolean {
+  if (/^file:/i.test(text)) return !isChannelFolder(fileURLToPath(text), knownSubdirs());
+  if (/^[a-z][a-z0-9+.-]+:/i.test(text)) return false;
+  return !(isChannelName(text) && !existsSync(text));
 }
 
 function pathOf(url: string): string {

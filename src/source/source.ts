@@ -1,4 +1,5 @@
 import type { Place } from "../transfer/place.ts";
+import type { ChannelSource } from "./channel.ts";
 import type { Offered } from "./offered.ts";
 
 /** A package on offer: what is known before a byte of it has been read. */
@@ -19,6 +20,12 @@ export interface PackageRef extends Place {
   readonly subdir?: string;
   /** The source's own record, as JSON bytes, kept as they are. */
   readonly record?: Uint8Array;
+  /** Whether the record is the channel's own of now: it takes the place of an older one of the same bytes (hot-fixes). */
+  readonly current?: true;
+  /** Whether the record's channel has it among those of repodata v3 (CEP 48); the package itself tells when absent. */
+  readonly v3?: boolean;
+  /** The package's run exports as compact JSON, where the source tells them; the package itself tells when absent. */
+  readonly runExports?: Uint8Array;
   /** The same file elsewhere, tried in this order when the first place fails. */
   readonly fallbacks?: readonly Place[];
 }
@@ -27,6 +34,8 @@ export interface PackageRef extends Place {
 export interface Source {
   /** For people. */
   readonly what: string;
+  /** Set where it is a whole channel, whose records tell everything before a package is looked at. */
+  readonly channel?: ChannelSource;
   /**
    * Yields each package on offer once. Ends early when `signal` aborts.
    * @throws MirrorError when it can't be enumerated

@@ -127,7 +127,7 @@ export function parseMirrorOf(text: string): MirrorOf {
 }
 
 /** The other addresses of a URL. User and password of the original are left out: they are for its host alone. */
-function mirrorsOf(url: string, mirrors: readonly MirrorOf[]): string[] {
+export function mirrorsOf(url: string, mirrors: readonly MirrorOf[]): string[] {
   if (mirrors.length === 0) return [];
   const bare = new URL(url);
   bare.username = "";

@@ -86,7 +86,8 @@ function changeOf(
   for (const a of wish.additions) {
     const old = findRecord(index, a.fileName);
     // The record of the same bytes that is there already stays: it may be hot-fixed, and holds when it was indexed.
-    if (old && isOf(old, a)) continue;
+    // But the one of the channel that it is mirrored from is that of now.
+    if (old && isOf(old, a) && !(a.current && Buffer.compare(old, a.record) !== 0)) continue;
     add.set(a.fileName, { record: a.record, v3: a.v3 === true });
     touch(old);
     touch(a.record);

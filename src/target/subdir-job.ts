@@ -12,6 +12,8 @@ export interface Addition {
   /** Compact JSON. */
   readonly record: Uint8Array;
   readonly sha256: string;
+  /** Whether the record is the one to publish even where the index has another of the same bytes: the channel it is from hot-fixed it. */
+  readonly current?: boolean;
   /** Whether the record needs repodata v3 (CEP 48). */
   readonly v3?: boolean;
   /** The package's run exports as compact JSON, `{}` for none; absent when they are not known. */

@@ -1,0 +1,95 @@
+import { parseFileName } from "./conda/file-name.ts";
+import { asMirrorError, InterruptedError, type MirrorError, TransferError } from "./errors.ts";
+import type { Outcome } from "./events.ts";
+import { eachRecord } from "./index/repodata.ts";
+import type { Run } from "./run.ts";
+import type { ChannelSource } from "./source/channel.ts";
+import type { Upstream } from "./source/channel-index.ts";
+import type { PackageRef, Source } from "./source/source.ts";
+import { pool } from "./transfer/pool.ts";
+
+/** A package on offer, or why one that a source names can't be taken. */
+type Found = PackageRef | { readonly fileName: string; readonly origin: string; readonly error: MirrorError };
+
+/** Every package on offer, and the sources that could not be read. */
+export async function offered(
+  sources: readonly Source[],
+  run: Run,
+): Promise<{ refs: PackageRef[]; failures: Outcome[] }> {
+  const failures: Outcome[] = [];
+  const bySource: PackageRef[][] = sources.map(() => []);
+  const enumerate = async ([source, i]: readonly [Source, number]): Promise<void> => {
+    try {
+      for await (const found of packagesOf(source, run)) {
+        // A name becomes a path in the target: nothing looks for it there before it is known to be harmless.
+        const { fileName, origin } = found;
+        const error = "error" in found ? found.error : badName(fileName);
+        if (error) failures.push({ outcome: "failed", fileName, origin, error });
+        else bySource[i]?.push(found as PackageRef);
+      }
+    } catch (e) {
+      const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, source.what);
+      if (error instanceof InterruptedError) return;
+      failures.push({ outcome: "failed", fileName: source.what, origin: source.what, error });
+    }
+  };
+  const numbered = sources.map((s, i) => [s, i] as const);
+  for await (const _ of pool(numbered, run.settings.max_concurrent_downloads, enumerate, run.signal));
+  for (const f of failures) run.emit({ type: "finished", result: f });
+  return { refs: bySource.flat(), failures };
+}
+
+function badName(fileName: string): MirrorError | undefined {
+  try {
+    parseFileName(fileName);
+    return undefined;
+  } catch (e) {
+    return asMirrorError(e, fileName);
+  }
+}
+
+/** What a source offers; a channel's records one by one, so that a bad one costs no other. */
+async function* packagesOf(source: Source, run: Run): AsyncGenerator<Found> {
+  if (!source.channel) {
+    yield* source.packages(run.signal);
+    return;
+  }
+  for (const subdir of await source.channel.subdirs(run.signal)) {
+    const upstream = await readSubdir(source.channel, subdir, run.signal);
+    if (upstream) yield* offersOf(source.channel, upstream);
+  }
+}
+
+/** A subdir's index in the best form there is: in shards where it has them, else whole. */
+async function readSubdir(channel: ChannelSource, subdir: string, signal: AbortSignal): Promise<Upstream | undefined> {
+  try {
+    const shards = await channel.shards(subdir, signal);
+    if (shards && shards !== "unchanged") return await shards.whole(shards.shards.keys(), signal);
+  } catch (e) {
+    // S3 answers 403 for a missing key where listing is not allowed.
+    if (!(e instanceof TransferError && e.code === "REFUSED")) throw e;
+  }
+  const whole = await channel.whole(subdir, signal);
+  return whole === "unchanged" ? undefined : whole;
+}
+
+function* offersOf(channel: ChannelSource, upstream: Upstream): Generator<Found> {
+  const refused = new Map(upstream.refused);
+  const failed = (fileName: string, e: unknown): Found => {
+    refused.delete(fileName);
+    const error = asMirrorError(e, fileName);
+    return { fileName, origin: `${channel.address.name}/${upstream.subdir}`, error };
+  };
+  const told = new Set<string>();
+  for (const { map, fileName, record } of eachRecord(upstream.index)) {
+    if (told.has(fileName)) continue;
+    try {
+      yield channel.offer(upstream, map, fileName, record);
+    } catch (e) {
+      told.add(fileName);
+      yield failed(fileName, e);
+    }
+  }
+  // Those that are no records at all.
+  for (const fileName of [...refused.keys()]) yield failed(fileName, channel.refusal(upstream, fileName));
+}

@@ -1,0 +1,155 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { openClients } from "./clients.ts";
+import type { PartialSettings, Settings } from "./config/settings.ts";
+import type { MirrorEvent } from "./events.ts";
+import type { OnConflict } from "./plan/plan.ts";
+import { channelLookup } from "./source/channel-lookup.ts";
+import { openSource, type SourceContext } from "./source/kinds.ts";
+import { memberPattern } from "./source/member-pattern.ts";
+import type { Source } from "./source/source.ts";
+import { parseMirrorOf } from "./source/url.ts";
+import { openTarget, type TargetContext } from "./target/kinds.ts";
+import type { Target } from "./target/target.ts";
+import { openHttp } from "./transfer/http.ts";
+import { type Receivers, startReceivers } from "./transfer/receivers.ts";
+import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
+import { scratchFolder } from "./transfer/scratch.ts";
+
+export interface MirrorOptions {
+  /** URLs of packages, files, folders or globs. */
+  readonly sources: readonly string[];
+  /** The type of all sources; inferred from each when absent. */
+  readonly sourceType?: string;
+  /** A regular expression: which members of an archive or artifact, by their whole inner path; every match is taken. */
+  readonly sourcePath?: string;
+  /** Where packages go: a channel's folder or address. Several: each package is fetched once. */
+  readonly target: string | readonly string[];
+  /** The type of all targets; inferred from each when absent. */
+  readonly targetType?: string;
+  /** What to do about a file of the same name and other bytes. Default: "error". */
+  readonly onConflict?: OnConflict;
+  /** Make the plan, change nothing. */
+  readonly dryRun?: boolean;
+  /** "URL=URL": what lies below the first can be had below the second too. */
+  readonly mirrorOf?: readonly string[];
+  /** A channel's name, URL or folder: what the packages need to be installed is taken from it as well. */
+  readonly withDeps?: string;
+  /** Platforms of lock files that are taken, and that `withDeps` solves for, such as "linux-64"; all of them when absent. */
+  readonly platforms?: readonly string[];
+  /** Environments (or categories) of lock files that are taken; all when absent. */
+  readonly environments?: readonly string[];
+  /** Subdirs to take, such as "linux-64"; all when absent. */
+  readonly subdirs?: readonly string[];
+  /** Settings that are stronger than those of the environment and the file. */
+  readonly settings?: PartialSettings;
+  /** A configuration file. */
+  readonly config?: string;
+  /** Ends the run early: transfers stop, what was finished is indexed. */
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: MirrorEvent) => void;
+  /** Default: process.env */
+  readonly env?: NodeJS.ProcessEnv;
+  /** Default: the system's clock. */
+  readonly clock?: Clock;
+}
+
+/** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */
+const MOST_THREADS = 4;
+
+/** Everything that one run holds open. */
+export interface Run {
+  readonly targets: readonly Target[];
+  readonly sourceContext: SourceContext;
+  readonly sources: readonly Source[];
+  readonly signal: AbortSignal;
+  readonly settings: Settings;
+  readonly retry: Omit<RetryOptions, "signal">;
+  readonly receivers: Receivers;
+  readonly onConflict: OnConflict;
+  readonly emit: (event: MirrorEvent) => void;
+  /** A new name in the staging folder. */
+  stagedPath(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens everything that a run works with.
+ * @throws UsageError, TargetError
+ */
+export async function openRun(options: MirrorOptions, settings: Settings): Promise<Run> {
+  const signal = options.signal ?? new AbortController().signal;
+  const clock = options.clock ?? systemClock;
+  const env = options.env ?? process.env;
+  const totalTimeoutMs = settings.timeout_seconds * 1000;
+  const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
+  const emit = options.onEvent ?? (() => undefined);
+  const warn = (message: string) => emit({ type: "warning", message });
+  const { requests, credentials, prove, api } = await openClients(settings, { env, now: () => clock.now(), warn });
+  const http = openHttp(requests, prove);
+  const targets = await openTargets(options, {
+    env,
+    api,
+    credentials,
+    retryAttempts: settings.retry_attempts,
+    concurrency: settings.max_concurrent_downloads,
+    clock,
+    s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
+    warn,
+  });
+  // A dry run leaves the target as it is.
+  const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
+  const context: SourceContext = {
+    http,
+    api,
+    credentials,
+    retry,
+    env,
+    channels: channelLookup({ http, retry }),
+    mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
+    members: options.sourcePath === undefined ? undefined : memberPattern(options.sourcePath),
+    lock: { environments: options.environments ?? [], platforms: options.platforms ?? [] },
+    concurrency: settings.max_concurrent_downloads,
+    subdirs: options.subdirs,
+    channelAlias: settings.channel_alias,
+    githubApiUrl: settings.github_api_url,
+    azureDevopsUrl: settings.azure_devops_url,
+    scratch: scratch.folder,
+    warn,
+  };
+  const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
+  // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
+  const threads = Math.min(MOST_THREADS, availableParallelism());
+  const receivers = startReceivers(threads, sources.length, { http: requests, prove }, signal);
+  let staged = 0;
+  return {
+    stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
+    targets,
+    sourceContext: context,
+    signal,
+    retry,
+    receivers,
+    settings,
+    sources,
+    onConflict: options.onConflict ?? "error",
+    emit,
+    async close() {
+      await Promise.all([receivers.close(), http.close()]);
+      await scratch.remove();
+      await Promise.all(targets.map((target) => target.close()));
+      await api.close();
+    },
+  };
+}
+
+async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {
+  const targets: Target[] = [];
+  const texts = typeof options.target === "string" ? [options.target] : options.target;
+  for (const text of texts.length > 0 ? texts : [""]) {
+    const target = await openTarget(text, options.targetType, context);
+    if (targets.some((t) => t.where === target.where)) await target.close();
+    else targets.push(target);
+  }
+  // Packages wait where they can be linked from.
+  return targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined));
+}
