@@ -2,9 +2,11 @@ import { type CredentialStore, openCredentialStore } from "./auth/credential-sto
 import { credentialsOf } from "./auth/credentials.ts";
 import type { PostForm } from "./auth/oauth.ts";
 import { type Prove, prover } from "./auth/prove.ts";
+import { bytesPerSecond } from "./config/rate.ts";
 import type { Settings } from "./config/settings.ts";
 import { type ApiClient, openApi } from "./transfer/api.ts";
 import { type HttpSettings, proxiesOf } from "./transfer/http.ts";
+import { paceSettings } from "./transfer/pace.ts";
 
 /** What a run speaks to other machines with. */
 export interface Clients {
@@ -25,6 +27,7 @@ export async function openClients(
     totalTimeoutMs: settings.timeout_seconds * 1000,
     tokens: settings,
     proxies: proxiesOf(env),
+    pace: settings.limit_rate === null ? undefined : paceSettings(bytesPerSecond(settings.limit_rate)),
   };
   const post: PostForm = (url, form) => {
     const headers = { "content-type": "application/x-www-form-urlencoded", accept: "application/json" };

@@ -148,6 +148,7 @@ test("init-config writes the defaults in each format, never a secret, and overwr
     max_concurrent_downloads: 5,
     retry_attempts: 3,
     timeout_seconds: 300,
+    limit_rate: null,
     s3_region: null,
     s3_endpoint: null,
     github_token: null,

@@ -45,6 +45,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
         max_concurrent_downloads: flags.maxConcurrentDownloads,
         retry_attempts: flags.retryAttempts,
         timeout_seconds: flags.timeoutSeconds,
+        limit_rate: flags.limitRate ?? flags.bandwidth,
       },
       signal,
       onEvent,

@@ -29,6 +29,8 @@ export interface MirrorFlags extends CommonFlags {
   readonly maxConcurrentDownloads?: number;
   readonly retryAttempts?: number;
   readonly timeoutSeconds?: number;
+  readonly limitRate?: string;
+  readonly bandwidth?: string;
 }
 
 export interface IndexFlags extends CommonFlags {
@@ -114,6 +116,8 @@ export function program(exit: (code: number) => void): Command {
     .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)
     .option("--retry-attempts <n>", "repetitions after a failure that may pass (3)", whole)
     .option("--timeout-seconds <n>", "seconds one try of a request may take (300)", positive)
+    .option("--limit-rate <bytes/s>", "what all transfers together may fetch a second, such as 500K or 2M")
+    .addOption(new Option("--bandwidth <bytes/s>", "as --limit-rate").hideHelp())
     .addHelpText(
       "after",
       `

@@ -5,6 +5,7 @@ export const DEFAULTS: Settings = {
   max_concurrent_downloads: 5,
   retry_attempts: 3,
   timeout_seconds: 300,
+  limit_rate: null,
   s3_region: null,
   s3_endpoint: null,
   github_token: null,

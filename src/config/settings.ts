@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { RATE } from "./rate.ts";
 
 /**
  * Every setting, with its default. The names and defaults of the first nine are those of the Rust tool of the same
@@ -19,6 +20,13 @@ export const settingsSchema = z
       .max(86_400)
       .default(300)
       .describe("Seconds one try of a request may take; a broken transfer goes on where it stopped."),
+    limit_rate: z
+      .union([z.number().positive(), z.string().regex(RATE)], {
+        error: "it is neither a number of bytes a second nor one with K, M or G behind it",
+      })
+      .nullable()
+      .default(null)
+      .describe("Bytes a second that all transfers together may fetch, such as 2M; null for no limit."),
     s3_region: z.string().nullable().default(null).describe("Region of S3 targets."),
     s3_endpoint: z.url().nullable().default(null).describe("Address of an S3 server that is not AWS, such as MinIO."),
     github_token: z

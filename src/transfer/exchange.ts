@@ -22,7 +22,7 @@ export class Exchange {
   answered = false;
 
   /** On the clock of `performance.now()`. */
-  readonly deadline: number;
+  deadline: number;
 
   readonly #signal: AbortSignal;
   readonly #portions: Portions;
@@ -64,6 +64,11 @@ export class Exchange {
 
   begin(line: { resume(): void; destroy(): void }): void {
     this.#line = line;
+  }
+
+  /** Gives it more time: we ourselves wait. */
+  extend(ms: number): void {
+    this.deadline += Math.max(0, ms);
   }
 
   /** Nothing of the answer has come. */

@@ -3,6 +3,7 @@ import { credentialsOf, type TokenSettings } from "../auth/credentials.ts";
 import type { Prove, Proven } from "../auth/prove.ts";
 import { InterruptedError, TransferError } from "../errors.ts";
 import { VERSION } from "../version.ts";
+import type { PaceSettings } from "./pace.ts";
 import type { ByteStream, OpenRequest } from "./place.ts";
 import { makePortions, type Portions } from "./portions.ts";
 import type { ProxySettings } from "./proxied.ts";
@@ -20,6 +21,8 @@ export interface HttpSettings {
   readonly tokens: TokenSettings;
   /** Set when the environment names a proxy. */
   readonly proxies: ProxySettings | undefined;
+  /** Set where the bytes a second are limited. */
+  readonly pace?: PaceSettings | undefined;
 }
 
 /** GET over pooled connections: redirects by hand, credentials by host, three timeouts. Retries are the caller's. */
@@ -65,6 +68,7 @@ export function openHttp(
     connections: settings.connections,
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, total),
     idleTimeoutMs: Math.min(IDLE_TIMEOUT_MS, total),
+    pace: settings.pace,
   };
   const credentials = credentialsOf(settings.tokens);
   const { proxies } = settings;

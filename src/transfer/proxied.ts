@@ -1,4 +1,5 @@
 import { type Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import { openPace, type Pace } from "./pace.ts";
 import { DRAIN_BYTES, type RequestLimits, type Requests, RequestTimeout, type Response } from "./response.ts";
 
 /** Where the environment says that requests go through a proxy. */
@@ -12,6 +13,9 @@ export interface ProxySettings {
 /** The server is told to stop sending while this much waits to be taken. */
 const QUEUED_BYTES = 256 * 1024;
 
+/** A shorter wait for the limit on bytes a second is put off until it is worth a timer. */
+const LEAST_HOLD_MS = 5;
+
 /** GET requests through a proxy, which is undici's craft: tunnels, credentials, exceptions. */
 export function openProxied(limits: RequestLimits, proxies: ProxySettings): Requests {
   const options: Agent.Options = {
@@ -22,30 +26,45 @@ export function openProxied(limits: RequestLimits, proxies: ProxySettings): Requ
     pipelining: 1,
   };
   const dispatcher = new EnvHttpProxyAgent({ ...options, noProxy: "", ...proxies } as EnvHttpProxyAgent.Options);
+  const pace = limits.pace && openPace(limits.pace);
   return {
     get(url, headers, { signal, withinMs }) {
       const stop = new AbortController();
       const onAbort = () => stop.abort(signal.reason);
       if (signal.aborted) onAbort();
       else signal.addEventListener("abort", onAbort, { once: true });
-      const clock = setTimeout(() => stop.abort(new RequestTimeout("TOTAL_TIMEOUT")), withinMs);
+      let deadline = performance.now() + withinMs;
+      const late = () => {
+        const left = deadline - performance.now();
+        if (left <= 1) stop.abort(new RequestTimeout("TOTAL_TIMEOUT"));
+        else clock = setTimeout(late, left);
+      };
+      let clock = setTimeout(late, withinMs);
       const over = () => {
         clearTimeout(clock);
         signal.removeEventListener("abort", onAbort);
       };
-      return exchange(dispatcher, url, headers, stop.signal, over);
+      const extend = (ms: number) => {
+        deadline += ms;
+      };
+      return exchange(dispatcher, url, headers, stop.signal, over, pace && { pace, extend });
     },
     close: () => dispatcher.destroy(),
   };
 }
 
-/** One GET through undici's dispatcher. `over` is called when the answer is complete or has failed. */
+/**
+ * One GET through undici's dispatcher.
+ * @param over is called when the answer is complete or has failed.
+ * @param limit what to ask after every chunk, and what to tell of the time that we ourselves wait.
+ */
 function exchange(
   dispatcher: Dispatcher,
   url: URL,
   headers: Readonly<Record<string, string>>,
   signal: AbortSignal,
   over: () => void,
+  limit: { readonly pace: Pace; extend(ms: number): void } | undefined,
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
     const queue: Uint8Array[] = [];
@@ -55,6 +74,19 @@ function exchange(
     let draining = -1;
     let wake: (() => void) | undefined;
     let controller: Dispatcher.DispatchController | undefined;
+    let holding = false;
+    const resume = () => {
+      if (controller?.paused && !holding && queued < QUEUED_BYTES / 2) controller.resume();
+    };
+    const hold = (ms: number) => {
+      holding = true;
+      limit?.extend(ms);
+      controller?.pause();
+      setTimeout(() => {
+        holding = false;
+        if (!ended && !failed) resume();
+      }, ms);
+    };
     const done = () => {
       over();
       wake?.();
@@ -65,7 +97,7 @@ function exchange(
       queue.length = 0;
       queued = 0;
       if (draining > DRAIN_BYTES) controller?.abort(new Error("the rest is not wanted"));
-      else if (controller?.paused) controller.resume();
+      else resume();
     };
     async function* chunks(): AsyncGenerator<Uint8Array> {
       try {
@@ -73,7 +105,7 @@ function exchange(
           const chunk = queue.shift();
           if (chunk) {
             queued -= chunk.length;
-            if (controller?.paused && queued < QUEUED_BYTES / 2) controller.resume();
+            resume();
             yield chunk;
           } else if (failed) throw failed.error;
           else if (ended) return;
@@ -110,6 +142,8 @@ function exchange(
           queue.push(chunk);
           queued += chunk.length;
           if (queued >= QUEUED_BYTES) c.pause();
+          const waitMs = limit?.pace.took(chunk.length) ?? 0;
+          if (waitMs >= LEAST_HOLD_MS && !holding) hold(waitMs);
           wake?.();
         },
         onResponseEnd() {

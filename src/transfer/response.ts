@@ -1,3 +1,5 @@
+import type { PaceSettings } from "./pace.ts";
+
 /** The answer to one request: status and headers at once, the body as it comes. */
 export interface Response {
   readonly status: number;
@@ -42,6 +44,8 @@ export interface RequestLimits {
   readonly connectTimeoutMs: number;
   /** Between a request and its answer, and between any two parts of the answer. */
   readonly idleTimeoutMs: number;
+  /** Bytes a second of all connections together, of every thread that shares the ledger. */
+  readonly pace?: PaceSettings | undefined;
 }
 
 /** A body that is given up is read on for this much, to save the connection. */

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { createServer, type Socket } from "node:net";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import { paceSettings } from "./pace.ts";
 import { makePortions } from "./portions.ts";
 import { ChunkedBody, parseResponseHead } from "./response-head.ts";
 import { openWire } from "./wire.ts";
@@ -216,4 +217,19 @@ test("silence ends in a time-out that says what was waited for; an abort ends it
   setImmediate(() => stop.abort(new Error("enough")));
   await assert.rejects(aborted, /enough/);
   await assert.rejects(wire().body(at.url, AbortSignal.abort(new Error("before"))), /before/);
+});
+
+test("a limit on bytes a second holds all connections together, and no time-out counts the waiting", async () => {
+  const content = randomBytes(400_000);
+  const at = await server((socket) => {
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${content.length}\r\n\r\n`);
+    socket.write(content);
+  });
+  const began = performance.now();
+  const { body } = wire({ pace: paceSettings(1_000_000), idleTimeoutMs: 150, connections: 2 });
+  // Each of the three alone would be done within the time that it may take; together they wait for longer.
+  const bodies = await Promise.all([1, 2, 3].map(() => body(at.url, never, 900)));
+  const seconds = (performance.now() - began) / 1000;
+  for (const one of bodies) assert.deepEqual(one, content);
+  assert.ok(seconds > 0.8, `1,200,000 bytes came in ${seconds} s`);
 });

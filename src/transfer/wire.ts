@@ -1,5 +1,6 @@
 import { connect, isIP, type Socket } from "node:net";
 import { Exchange, LiveExchanges } from "./exchange.ts";
+import { openPace, type Pace } from "./pace.ts";
 import type { Portions } from "./portions.ts";
 import { type RequestLimits, type Requests, RequestTimeout } from "./response.ts";
 
@@ -16,12 +17,16 @@ let readBuffer: Buffer | undefined;
 /** An idle connection is closed after this long, unless the server asks for less. */
 const KEEP_IDLE_MS = 4000;
 
+/** A shorter wait for the limit on bytes a second is put off until it is worth a timer. */
+const LEAST_HOLD_MS = 5;
+
 type Tls = typeof import("node:tls");
 
 export function openWire(limits: RequestLimits, portions: Portions): Requests {
   const origins = new Map<string, Origin>();
   const live = new LiveExchanges();
-  const shared: Shared = { limits, portions, tls: undefined };
+  const pace = limits.pace && openPace(limits.pace);
+  const shared: Shared = { limits, portions, tls: undefined, pace };
   // One clock for all: timers of every request and socket cost more than the requests' heads.
   const everyMs = Math.min(500, Math.max(5, Math.min(limits.connectTimeoutMs, limits.idleTimeoutMs) / 8));
   let clock: NodeJS.Timeout | undefined;
@@ -59,6 +64,7 @@ interface Shared {
   readonly limits: RequestLimits;
   readonly portions: Portions;
   tls: Tls | undefined;
+  readonly pace: Pace | undefined;
 }
 
 function requestText(url: URL, headers: Readonly<Record<string, string>>): string {
@@ -143,6 +149,8 @@ class Connection {
   /** When something was heard last, or something else begun to be waited for. */
   #since = performance.now();
   #patienceMs: number;
+  /** Set while the limit on bytes a second lets nothing be read. */
+  #held: { readonly timer: NodeJS.Timeout; readonly until: number } | undefined;
 
   constructor(origin: Origin) {
     this.#origin = origin;
@@ -177,6 +185,7 @@ class Connection {
       .on("error", (e) => this.#lost(e))
       .on("end", () => this.#lost())
       .on("close", () => {
+        clearTimeout(this.#held?.timer);
         this.#lost();
         origin.gone(this);
       });
@@ -190,12 +199,14 @@ class Connection {
     }
     this.#exchange = exchange;
     if (this.#carried++ > 0) this.#wait(this.#origin.shared.limits.idleTimeoutMs);
+    if (this.#held) exchange.extend(this.#held.until - performance.now());
     exchange.begin(this);
     this.#socket.write(exchange.request, "latin1");
   }
 
   /** Reads on after `take` gave false. */
   resume(): void {
+    if (this.#held) return;
     this.#wait(this.#origin.shared.limits.idleTimeoutMs);
     this.#socket.resume();
   }
@@ -211,6 +222,25 @@ class Connection {
 
   /** Bytes lie in the shared buffer. False stops the reading. */
   #arrived(buffer: Buffer, n: number): boolean {
+    const more = this.#deliver(buffer, n);
+    const waitMs = this.#origin.shared.pace?.took(n) ?? 0;
+    if (waitMs < LEAST_HOLD_MS || this.#socket.destroyed) return more;
+    this.#hold(waitMs);
+    return false;
+  }
+
+  /** Reads nothing for a while. That is our doing, not the server's: no time-out counts it. */
+  #hold(ms: number): void {
+    this.#exchange?.extend(ms);
+    const timer = setTimeout(() => {
+      this.#held = undefined;
+      if (this.#exchange) this.#wait(this.#origin.shared.limits.idleTimeoutMs);
+      if (!this.#exchange?.paused) this.#socket.resume();
+    }, ms);
+    this.#held = { timer, until: performance.now() + ms };
+  }
+
+  #deliver(buffer: Buffer, n: number): boolean {
     this.#since = performance.now();
     const exchange = this.#exchange;
     if (!exchange) {
@@ -244,7 +274,7 @@ class Connection {
   look(now: number): void {
     const exchange = this.#exchange;
     // While we ourselves stopped the reading, it is not the server that is late.
-    if (now - this.#since <= this.#patienceMs || exchange?.paused) return;
+    if (now - this.#since <= this.#patienceMs || exchange?.paused || this.#held) return;
     exchange?.fail(
       new RequestTimeout(!this.#connected ? "CONNECT_TIMEOUT" : exchange.answered ? "BODY_TIMEOUT" : "HEADERS_TIMEOUT"),
     );
