@@ -137,8 +137,8 @@ function unchangedSince(
   const versions = new Set<string>();
   for (const { target, there } of wanting) {
     for (const p of there) {
-      if (p.fileSize === undefined || p.recorded?.size !== p.fileSize) continue;
-      const version = target.seen.versionOf(ref.key, p.recorded.sha256);
+      if (!p.unpacked && (p.fileSize === undefined || p.recorded?.size !== p.fileSize)) continue;
+      const version = target.seen.versionOf(ref.key, p.recorded?.sha256);
       if (version === undefined) continue;
       versions.add(version);
       subdirs.set(target, p.subdir);

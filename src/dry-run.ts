@@ -51,7 +51,8 @@ async function describe(step: Step<PackageRef>, onConflict: OnConflict, signal: 
             : await peek(step.offer, signal);
         const there = step.do === "compare" ? step.present.find((p) => p.subdir === subdir) : undefined;
         if (!there) return said("add", subdir, size);
-        if (there.fileSize === size) return said("keep", subdir, size);
+        if (there.fileSize === size || (there.unpacked && (there.recorded?.size ?? size) === size))
+          return said("keep", subdir, size);
         if (onConflict === "error") throw conflict(fileName, there, origin, `${size} bytes`);
         return said(onConflict, subdir, size);
       } catch (e) {

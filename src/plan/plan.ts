@@ -23,6 +23,8 @@ export interface Present {
   readonly recorded: { readonly sha256?: string; readonly md5?: string; readonly size?: number } | undefined;
   /** Bytes of the file; undefined when only the index has it. */
   readonly fileSize: number | undefined;
+  /** It is there, but unpacked: there is no file whose size could be compared. */
+  readonly unpacked?: true;
 }
 
 /** One decision about one package. */
@@ -131,11 +133,9 @@ export function settle(
 
 /** The target's index lists the file and the file has the size listed. */
 function isWhole(p: Present): boolean {
-  return (
-    p.recorded !== undefined &&
-    p.fileSize !== undefined &&
-    (p.recorded.size === undefined || p.recorded.size === p.fileSize)
-  );
+  if (p.recorded === undefined) return false;
+  if (p.unpacked) return true;
+  return p.fileSize !== undefined && (p.recorded.size === undefined || p.recorded.size === p.fileSize);
 }
 
 /** Whether two descriptions are of the same bytes; undefined when they share no hash and don't differ in size. */

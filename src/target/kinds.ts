@@ -41,6 +41,13 @@ type TargetKind = {
 );
 
 export const TARGET_KINDS = {
+  cache: {
+    aliases: [],
+    recognises: (text) => text.startsWith("cache:"),
+    pathless: true,
+    open: async (text, context) =>
+      (await import("./rattler-cache.ts")).openRattlerCache(text.replace(/^cache:/, ""), context),
+  },
   local: {
     aliases: ["file"],
     recognises: (text) =>
@@ -56,18 +63,7 @@ export const TARGET_TYPES: readonly string[] = Object.entries(TARGET_KINDS).flat
 ]);
 
 /** Kinds that docs/cli names and that are still to come. */
-const PLANNED = [
-  "cache",
-  "s3",
-  "minio",
-  "prefix-dev",
-  "prefix",
-  "quetz",
-  "artifactory",
-  "anaconda",
-  "cloudsmith",
-  "oci",
-];
+const PLANNED = ["s3", "minio", "prefix-dev", "prefix", "quetz", "artifactory", "anaconda", "cloudsmith", "oci"];
 
 const CHOICES = "--target-path FOLDER (a channel in a folder, --target-type local)";
 
