@@ -45,15 +45,26 @@ export abstract class MirrorError extends Error implements Told {
   readonly exitCode: number;
 
   constructor(code: string, told: Told, exitCode: number) {
-    super(`${told.what}\n  ${told.why}\n  ${told.next}`, told.cause === undefined ? undefined : { cause: told.cause });
+    super(
+      `${printable(told.what)}\n  ${printable(told.why)}\n  ${told.next}`,
+      told.cause === undefined ? undefined : { cause: told.cause },
+    );
     this.name = new.target.name;
     this.code = code;
-    this.what = told.what;
-    this.why = told.why;
+    this.what = printable(told.what);
+    this.why = printable(told.why);
     this.next = told.next;
     this.exitCode = exitCode;
   }
 }
+
+/** Text with foreign names in it, as a terminal may show it: without what moves the cursor or turns the writing direction. */
+export function printable(text: string): string {
+  if (!STEERING.test(text)) return text;
+  return text.replace(new RegExp(STEERING, "gu"), (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`);
+}
+
+const STEERING = /[^\P{Cc}\n\t]|[\p{Cf}\p{Zl}\p{Zp}]/u;
 
 /** Wrong flags or configuration: nothing was tried. Exit code 2. */
 export class UsageError extends MirrorError {

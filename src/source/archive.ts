@@ -7,12 +7,8 @@ import { openFile } from "../transfer/open-file.ts";
 import type { Place } from "../transfer/place.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import { packagesIn } from "./archive/packages-in.ts";
-import type { ArchiveOptions } from "./archive/walk.ts";
+import { type ArchiveOptions, ENDINGS } from "./archive/walk.ts";
 import type { Source } from "./source.ts";
-
-/** Endings of archives that are recognised without `--src-type`. */
-const ZIP = /\.zip$/i;
-const TAR = /\.(?:tgz|tar\.gz)$/i;
 
 /** Whether a text names an archive of a kind on this machine or at a URL. */
 export function namesArchive(text: string, kind: "zip" | "tgz", where: "here" | "url"): boolean {
@@ -21,7 +17,7 @@ export function namesArchive(text: string, kind: "zip" | "tgz", where: "here" | 
     (!isUrl(text) && /^[a-z][a-z0-9+.-]+:\/\//i.test(text) && !/^file:/i.test(text))
   )
     return false;
-  return (kind === "zip" ? ZIP : TAR).test(isUrl(text) ? pathOf(text) : text);
+  return ENDINGS[kind].test(isUrl(text) ? pathOf(text) : text);
 }
 
 function isUrl(text: string): boolean {

@@ -1,13 +1,13 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { posix } from "node:path";
-import { PackageError } from "../../errors.ts";
+import { PackageError, printable } from "../../errors.ts";
 import { type TarBody, TarReader } from "../../package/tar.ts";
 import { openFile } from "../../transfer/open-file.ts";
 import { writeAll } from "../../transfer/spool.ts";
 import type { PackageRef } from "../source.ts";
 import { type ArchiveFile, localArchive } from "./archive-file.ts";
 import { type Compression, unpacked } from "./unpacked.ts";
-import { printable, refusedRef, type Walk } from "./walk.ts";
+import { refusedRef, type Walk } from "./walk.ts";
 import type { Nested } from "./walk-zip.ts";
 
 /** A member that was wanted, and where its bytes are; a link has those of the member it leads to. */

@@ -1,9 +1,10 @@
+import { printable } from "../../errors.ts";
 import { ARCHIVE_LIMITS } from "../../package/limits.ts";
 import { safeMemberName } from "../../package/tar.ts";
 import { openZip, type ZipMember } from "../../package/zip.ts";
 import type { PackageRef } from "../source.ts";
 import { type ArchiveFile, localArchive } from "./archive-file.ts";
-import { printable, refusedRef, type Walk } from "./walk.ts";
+import { refusedRef, type Walk } from "./walk.ts";
 import { MemberFile } from "./zip-members.ts";
 
 /** An archive inside another, ready to be looked into. */

@@ -1,7 +1,7 @@
 import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 import { formatOf } from "../../conda/file-name.ts";
-import { type MirrorError, PackageError, SourceError } from "../../errors.ts";
+import { type MirrorError, PackageError, printable, SourceError } from "../../errors.ts";
 import { ARCHIVE_LIMITS } from "../../package/limits.ts";
 import type { RetryOptions } from "../../transfer/retry.ts";
 import type { PackageRef } from "../source.ts";
@@ -74,7 +74,7 @@ export class Walk {
     }
     this.#others++;
     if (this.#listedOthers.length < LISTED) this.#listedOthers.push(path);
-    if (!isArchive(name)) return undefined;
+    if (!ENDINGS.zip.test(name) && !ENDINGS.tgz.test(name)) return undefined;
     if (depth >= (this.options.depth ?? DEFAULT_DEPTH)) {
       this.options.warn(`${this.origin}: ${printable(path)} lies too deep in other archives and was not looked into`);
       return undefined;
@@ -135,14 +135,5 @@ export function refusedRef(ref: Omit<PackageRef, "open">, error: MirrorError): P
   return { ...ref, open, lookInto: open };
 }
 
-/** A foreign name as it may be shown: without what could move the cursor or turn the writing direction. */
-export function printable(name: string): string {
-  return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`);
-}
-
-const ARCHIVES = /\.(?:zip|tgz|tar\.gz|tar|tar\.zst|tzst|tbz2?)$/i;
-
-/** Whether a name is that of an archive that is looked into. Packages are none, though a `.conda` is a zip. */
-export function isArchive(name: string): boolean {
-  return ARCHIVES.test(name);
-}
+/** How the names of archives end that are looked into. Packages are none, though a `.conda` is a zip. */
+export const ENDINGS = { zip: /\.zip$/i, tgz: /\.(?:tgz|tar\.gz|tar|tar\.zst|tzst|tbz2?)$/i };
