@@ -10,10 +10,11 @@ export interface Told {
 }
 
 export type UsageCode = "BAD_FLAG" | "BAD_CONFIG" | "NO_TARGET" | "NO_SOURCE" | "BAD_SOURCE" | "BAD_TARGET" | "NOT_YET";
-export type SourceCode = "NOT_FOUND" | "UNREADABLE" | "BAD_INDEX" | "UNSOLVABLE" | "BAD_LOCK";
+export type SourceCode = "NOT_FOUND" | "UNREADABLE" | "BAD_INDEX" | "BAD_ANSWER" | "UNSOLVABLE" | "BAD_LOCK";
 export type TransferCode =
   | "UNREACHABLE"
   | "REFUSED"
+  | "SIGN_IN"
   | "NOT_FOUND"
   | "SERVER_ERROR"
   | "TIMEOUT"
@@ -93,7 +94,7 @@ export class TransferError extends MirrorError {
   /** Milliseconds the server asked us to wait, when it did. */
   readonly retryAfterMs: number | undefined;
   constructor(code: TransferCode, told: Told, retry: { mayPass: boolean; retryAfterMs?: number | undefined }) {
-    super(code, told, code === "UNREACHABLE" || code === "REFUSED" ? 3 : 1);
+    super(code, told, code === "UNREACHABLE" || code === "REFUSED" || code === "SIGN_IN" ? 3 : 1);
     this.mayPass = retry.mayPass;
     this.retryAfterMs = retry.retryAfterMs;
   }

@@ -22,6 +22,8 @@ export interface ApiRequest {
   readonly body?: Uint8Array | string | Body;
   /** No credentials of the settings and the store are added. Default: those that are bound to the host. */
   readonly anonymous?: boolean;
+  /** False gives a redirect as the answer. Default: GET and HEAD follow. */
+  readonly follow?: boolean;
   /** An answer that is larger is refused. Default: 64 MiB. */
   readonly maxAnswerBytes?: number;
 }
@@ -81,7 +83,7 @@ export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
     const first = url.origin;
     const authorization = authorizationIn(url) ?? proven.authorization;
     if (authorization !== undefined) own["authorization"] ??= authorization;
-    const follows = request.method === "GET" || request.method === "HEAD";
+    const follows = request.follow !== false && (request.method === "GET" || request.method === "HEAD");
     if (signal.aborted) throw new InterruptedError();
     opened ??= open();
     const dispatcher = await opened;

@@ -98,6 +98,7 @@ export function openHttp(
           ...credentials.headersFor(url),
         };
         if (own && url.origin === first) headers["authorization"] = own;
+        if (url.origin === first) Object.assign(headers, request.headers);
         if (headers["authorization"] !== undefined) hideAuthorization(headers["authorization"]);
         conditions(headers, request);
         const withinMs = hops === 0 ? total : Math.max(1, total - (performance.now() - began));
@@ -266,6 +267,16 @@ export function refusedBy(
       { mayPass: false },
     );
   }
+  if (status === 203)
+    return new TransferError(
+      "SIGN_IN",
+      {
+        what,
+        why: `${why}, as Azure DevOps does to those who are not signed in`,
+        next: `give a token for ${url.host}`,
+      },
+      { mayPass: false },
+    );
   if (status === 404 || status === 410)
     return new TransferError(
       "NOT_FOUND",

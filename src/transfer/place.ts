@@ -12,6 +12,8 @@ export interface OpenRequest {
   readonly ifVersion?: string;
   /** Give "unchanged" instead of a stream if the file is still this version. */
   readonly unlessVersion?: string;
+  /** Further headers, by lower-case name: sent to the origin that is asked first, and to none that it redirects to. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Bytes as they come. */
