@@ -1,4 +1,5 @@
 import type { MirrorError } from "./errors.ts";
+import type { CheckState } from "./source/ci/checks.ts";
 
 /** What became of one package. */
 export type Outcome = {
@@ -55,7 +56,9 @@ export type MirrorEvent =
       readonly records: number;
       readonly written: readonly string[];
     }
-  | { readonly type: "warning"; readonly message: string };
+  | { readonly type: "warning"; readonly message: string }
+  /** What a CI system says of a pull request's commit. */
+  | { readonly type: "check"; readonly check: CheckState };
 
 /** What became of the packages at one target. */
 export interface TargetReport {

@@ -35,5 +35,6 @@ export { type InfoMember, type PackageInfo, readPackage } from "./package/read.t
 export { type ReadAt, readAtBuffer } from "./package/read-at.ts";
 export { type FileFacts, type MadeRecord, makeRecord } from "./package/record.ts";
 export type { OnConflict } from "./plan/plan.ts";
-export type { MirrorOptions } from "./run.ts";
+export type { CiFilter, MirrorOptions } from "./run.ts";
+export type { CheckState } from "./source/ci/checks.ts";
 export { type Round, type WatchOptions, watch } from "./watch.ts";

@@ -5,16 +5,20 @@ import type { PartialSettings, Settings } from "./config/settings.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
+import type { CiFilter } from "./source/ci/filter.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
 import { memberPattern } from "./source/member-pattern.ts";
 import type { Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
 import { openTarget, type TargetContext } from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
+import { type AnswerMemory, answerMemory } from "./transfer/answers.ts";
 import { openHttp } from "./transfer/http.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
 import { scratchFolder } from "./transfer/scratch.ts";
+
+export type { CiFilter };
 
 export interface MirrorOptions {
   /** URLs of packages, files, folders or globs. */
@@ -23,6 +27,8 @@ export interface MirrorOptions {
   readonly sourceType?: string;
   /** A regular expression: which members of an archive or artifact, by their whole inner path; every match is taken. */
   readonly sourcePath?: string;
+  /** Which builds and artifacts of CI systems, and which pull requests. */
+  readonly ci?: CiFilter;
   /** Where packages go: a channel's folder or address. Several: each package is fetched once. */
   readonly target: string | readonly string[];
   /** The type of all targets; inferred from each when absent. */
@@ -52,6 +58,8 @@ export interface MirrorOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Default: the system's clock. */
   readonly clock?: Clock;
+  /** Answers of services that an earlier run got: what has not changed since is not fetched again. */
+  readonly answers?: AnswerMemory;
 }
 
 /** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */
@@ -112,10 +120,12 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     concurrency: settings.max_concurrent_downloads,
     subdirs: options.subdirs,
     channelAlias: settings.channel_alias,
-    githubApiUrl: settings.github_api_url,
-    azureDevopsUrl: settings.azure_devops_url,
     scratch: scratch.folder,
+    tokens: settings,
+    answers: options.answers ?? answerMemory(),
+    ci: options.ci ?? {},
     warn,
+    onCheck: (check) => emit({ type: "check", check }),
   };
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.

@@ -60,7 +60,10 @@ test("wrong usage is exit 2, in three parts, with the choices", async () => {
     [["mirror", "--tgt", "t"], /no source/],
     [["mirror", "x", "--tgt", "t", "--tgt-type", "s4"], /no such target type[\s\S]*local/],
     [["mirror", "x", "--tgt", "s3://b/p"], /not a target this version can write/],
-    [["mirror", "x", "--tgt", "t", "--src-type", "github"], /can't read such sources yet[\s\S]*url, .*local/],
+    [
+      ["mirror", "x", "--tgt", "t", "--src-type", "github"],
+      /nothing at GitHub is named so[\s\S]*owner\/repo#ARTIFACT_ID/,
+    ],
     [["mirror", "x", "--tgt", "t", "--on-conflict", "maybe"], /error, skip, replace/],
     [["mirror", "--tgt", "t", "--no-such-flag"], /unknown option/],
     [["mirror", "https://e.com/a-1-0.conda#12", "--tgt", "t"], /neither an MD5/],

@@ -1,20 +1,30 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
+import type { TokenSettings } from "../auth/credentials.ts";
 import { formatOf } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
 import { UsageError } from "../errors.ts";
 import type { LockChoice } from "../lock/choose.ts";
+import type { AnswerMemory } from "../transfer/answers.ts";
 import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import { archiveSource, namesArchive } from "./archive.ts";
+import { azureAddress } from "./azure/address.ts";
+import { azureSource } from "./azure.ts";
 import { channelSource } from "./channel.ts";
 import { channelAddress, isChannelFolder, isChannelName } from "./channel-address.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
+import type { CheckState } from "./ci/checks.ts";
+import type { CiFilter } from "./ci/filter.ts";
+import { githubAddress } from "./github/address.ts";
+import { webOf } from "./github/api.ts";
+import { githubSource } from "./github.ts";
 import { localSource } from "./local.ts";
 import { isLock, lockSource } from "./lock.ts";
+import { pullAddress, pullRequestSource } from "./pull-request.ts";
 import type { Source } from "./source.ts";
 import { type MirrorOf, urlSource } from "./url.ts";
 
@@ -39,17 +49,23 @@ export interface SourceContext {
   readonly subdirs: readonly string[] | undefined;
   /** What stands before a channel's bare name. */
   readonly channelAlias: string;
-  readonly githubApiUrl: string;
-  readonly azureDevopsUrl: string;
   /** A folder of this run for what can't be read where it lies; it is removed at the run's end. */
   readonly scratch: () => Promise<string>;
+  /** The addresses of GitHub and Azure DevOps, and tokens for them. The clients send those by themselves. */
+  readonly tokens: TokenSettings;
+  /** Answers of services that can be asked for again at no cost. */
+  readonly answers: AnswerMemory;
+  /** Which builds, artifacts and pull requests are wanted. */
+  readonly ci: CiFilter;
   readonly warn: (message: string) => void;
+  /** Told what a CI system says of a pull request's commit. */
+  readonly onCheck: (check: CheckState) => void;
 }
 
 /** One kind of source: a new one is a file of its own and a line in `SOURCE_KINDS`. */
 interface SourceKind {
   /** Whether a text, as typed, is of this kind; asked in the order of the table. */
-  readonly recognises: (text: string) => boolean;
+  readonly recognises: (text: string, context: SourceContext) => boolean;
   readonly open: (text: string, context: SourceContext) => Source;
 }
 
@@ -61,6 +77,17 @@ export const SOURCE_KINDS = {
   tgz: { recognises: (text) => namesArchive(text, "tgz", "here"), open: archiveSource },
   "tgz-url": { recognises: (text) => namesArchive(text, "tgz", "url"), open: archiveSource },
   local: { recognises: isLocal, open: localSource },
+  pr: { recognises: namesPull, open: pullRequestSource },
+  github: {
+    recognises: (text, { tokens: { github_api_url: api } }) =>
+      !isChannelName(text) && githubAddress(text, webOf(api), api) !== undefined,
+    open: githubSource,
+  },
+  azure: {
+    recognises: (text, { tokens }) =>
+      /^https?:/i.test(text) && azureAddress(text, tokens.azure_devops_url) !== undefined,
+    open: azureSource,
+  },
   channel: {
     // What has an address, and is nothing that stands above.
     recognises: (text) =>
@@ -73,33 +100,25 @@ export type SourceType = keyof typeof SOURCE_KINDS;
 
 export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
 
-/** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["github", "azure", "pr"];
-
 /**
  * Opens a source as typed.
  * @param type one of SOURCE_TYPES; inferred from the text when absent.
- * @throws UsageError BAD_SOURCE or NOT_YET
+ * @throws UsageError BAD_SOURCE
  */
 export function openSource(text: string, type: string | undefined, context: SourceContext): Source {
   const kinds: Record<string, SourceKind> = SOURCE_KINDS;
-  const chosen = type ?? SOURCE_TYPES.find((t) => kinds[t]?.recognises(text));
+  const inferred = SOURCE_TYPES.find((t) => kinds[t]?.recognises(text, context));
+  // What has no scheme and is nothing that is known would be a path that is not there.
+  const chosen = type ?? inferred ?? (SCHEME.test(text) ? undefined : "local");
   if (chosen === undefined) {
     throw new UsageError("BAD_SOURCE", {
       what: `${redactUrl(text)}: not a source that is known`,
-      why: "it is neither a package's or archive's URL nor a path",
+      why: "it is neither a package's or archive's URL nor a path, nor anything at GitHub or Azure DevOps",
       next: `name its type with --src-type: ${SOURCE_TYPES.join(", ")}`,
     });
   }
   const kind = kinds[chosen];
   if (kind) return kind.open(text, context);
-  if (PLANNED.includes(chosen)) {
-    throw new UsageError("NOT_YET", {
-      what: `--src-type ${chosen}`,
-      why: "this version can't read such sources yet",
-      next: `today it reads: ${SOURCE_TYPES.join(", ")}`,
-    });
-  }
   throw new UsageError("BAD_SOURCE", {
     what: `--src-type ${chosen}`,
     why: "there is no such source type",
@@ -107,11 +126,22 @@ export function openSource(text: string, type: string | undefined, context: Sour
   });
 }
 
-/** A path, unless it is a channel's name that no file has, or a `file://` URL of a channel. */
+const SCHEME = /^[a-z][a-z0-9+.-]+:/i;
+
+/** A path that is there, or that could be nothing else; a `file://` URL, unless it is a channel's. */
 function isLocal(text: string): boolean {
   if (/^file:/i.test(text)) return !isChannelFolder(fileURLToPath(text), knownSubdirs());
-  if (/^[a-z][a-z0-9+.-]+:/i.test(text)) return false;
-  return !(isChannelName(text) && !existsSync(text));
+  if (SCHEME.test(text)) return false;
+  return /^[./~\\]|^[a-z]:|[*?[{\\]/i.test(text) || existsSync(text);
+}
+
+/** A pull request; a repository too, where its pull requests are asked for. */
+function namesPull(text: string, { ci, tokens }: SourceContext): boolean {
+  const address = pullAddress(text, tokens.github_api_url);
+  if (address?.number === undefined)
+    return address !== undefined && (ci.author !== undefined || ci.label !== undefined);
+  // "owner/repo#N" and a bare number could be something else.
+  return /\/pull\/|^[^/]+#/.test(text);
 }
 
 function pathOf(url: string): string {
