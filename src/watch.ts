@@ -2,6 +2,7 @@ import { asMirrorError, InterruptedError, type MirrorError, UsageError } from ".
 import type { MirrorReport } from "./events.ts";
 import { mirror } from "./mirror.ts";
 import type { MirrorOptions } from "./run.ts";
+import { answerMemory } from "./transfer/answers.ts";
 import { systemClock } from "./transfer/retry.ts";
 
 export interface WatchOptions extends MirrorOptions {
@@ -22,9 +23,11 @@ export type Round = { readonly report: MirrorReport } | { readonly error: Mirror
 export async function watch(options: WatchOptions): Promise<void> {
   const clock = options.clock ?? systemClock;
   const signal = options.signal ?? new AbortController().signal;
+  // What services said before is asked for with its ETag, which costs nothing of what they allow.
+  const answers = options.answers ?? answerMemory();
   for (let first = true; !signal.aborted; first = false) {
     try {
-      const report = await mirror(options);
+      const report = await mirror({ ...options, answers });
       options.onRound?.({ report });
     } catch (e) {
       if (first && e instanceof UsageError) throw e;

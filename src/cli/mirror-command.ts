@@ -1,13 +1,30 @@
 import type { Logger } from "pino";
-import type { MirrorEvent, Outcome } from "../events.ts";
+import type { MirrorEvent, MirrorReport, Outcome } from "../events.ts";
 import { mirror } from "../mirror.ts";
+import type { CiFilter, MirrorOptions } from "../run.ts";
 import type { MirrorFlags } from "./program.ts";
 import { bytesText, planText, reportJson, summaryText } from "./render.ts";
-import { logFailure, openSession } from "./session.ts";
+import { logFailure, openSession, type Session } from "./session.ts";
 
 /** `mirror`: parse, call the library, print. Gives the exit code. */
 export async function mirrorCommand(sources: readonly string[], flags: MirrorFlags): Promise<number> {
-  const { log, progress, signal, close } = openSession(flags, "indexing what is finished");
+  const session = openSession(flags, "indexing what is finished");
+  try {
+    const report = await mirror(mirrorOptions(sources, flags, session));
+    session.progress.stop();
+    tellReport(report, flags, session.log);
+    return report.exitCode;
+  } finally {
+    session.close();
+  }
+}
+
+/** What the library is called with, events told as they come. */
+export function mirrorOptions(
+  sources: readonly string[],
+  flags: MirrorFlags,
+  { log, progress, signal }: Session,
+): MirrorOptions {
   const onEvent = (e: MirrorEvent) => {
     progress.event(e);
     switch (e.type) {
@@ -22,43 +39,53 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
       case "published":
         if (e.written.length > 0) log.debug(`${e.subdir}: ${e.records} records, wrote ${e.written.join(", ")}`);
         break;
+      case "check": {
+        const { pull, commit, name, state, system } = e.check;
+        log[state === "failure" ? "warn" : "info"](`${pull} ${commit.slice(0, 7)}: ${name}: ${state} (${system})`);
+        break;
+      }
       case "finished":
         logOutcome(log, e.result, flags.verbose === true);
     }
   };
-  try {
-    const report = await mirror({
-      sources,
-      target: flags.targetPath ?? [],
-      ...(flags.srcType === undefined ? {} : { sourceType: flags.srcType }),
-      ...(flags.srcPath === undefined ? {} : { sourcePath: flags.srcPath }),
-      ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
-      ...(flags.config === undefined ? {} : { config: flags.config }),
-      ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
-      platforms: flags.platform ?? [],
-      ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),
-      environments: flags.environment ?? [],
-      onConflict: flags.onConflict,
-      dryRun: flags.dryRun ?? false,
-      mirrorOf: flags.mirrorOf ?? [],
-      settings: {
-        max_concurrent_downloads: flags.maxConcurrentDownloads,
-        retry_attempts: flags.retryAttempts,
-        timeout_seconds: flags.timeoutSeconds,
-        limit_rate: flags.limitRate ?? flags.bandwidth,
-      },
-      signal,
-      onEvent,
-    });
-    progress.stop();
-    for (const { error } of report.targets) if (error) logFailure(log, error, flags.verbose === true);
-    if (flags.json) process.stdout.write(`${reportJson(report)}\n`);
-    else if (report.plan) process.stdout.write(`${planText(report.plan)}\n`);
-    else if (!flags.quiet) process.stdout.write(`${summaryText(report)}\n`);
-    return report.exitCode;
-  } finally {
-    close();
-  }
+  return {
+    sources,
+    target: flags.targetPath ?? [],
+    ...(flags.srcType === undefined ? {} : { sourceType: flags.srcType }),
+    ...(flags.srcPath === undefined ? {} : { sourcePath: flags.srcPath }),
+    ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
+    ...(flags.config === undefined ? {} : { config: flags.config }),
+    ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
+    ci: ciFilter(flags),
+    platforms: flags.platform ?? [],
+    ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),
+    environments: flags.environment ?? [],
+    onConflict: flags.onConflict,
+    dryRun: flags.dryRun ?? false,
+    mirrorOf: flags.mirrorOf ?? [],
+    settings: {
+      max_concurrent_downloads: flags.maxConcurrentDownloads,
+      retry_attempts: flags.retryAttempts,
+      timeout_seconds: flags.timeoutSeconds,
+      limit_rate: flags.limitRate ?? flags.bandwidth,
+    },
+    signal,
+    onEvent,
+  };
+}
+
+function ciFilter(flags: MirrorFlags): CiFilter {
+  const { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label } = flags;
+  const given = { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label };
+  return Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as CiFilter;
+}
+
+/** What a run came to: to stdout as text or JSON, targets that were not indexed to the log. */
+export function tellReport(report: MirrorReport, flags: MirrorFlags, log: Logger): void {
+  for (const { error } of report.targets) if (error) logFailure(log, error, flags.verbose === true);
+  if (flags.json) process.stdout.write(`${reportJson(report)}\n`);
+  else if (report.plan) process.stdout.write(`${planText(report.plan)}\n`);
+  else if (!flags.quiet) process.stdout.write(`${summaryText(report)}\n`);
 }
 
 function logOutcome(log: Logger, result: Outcome, verbose: boolean): void {

@@ -24,6 +24,14 @@ export interface MirrorFlags extends CommonFlags {
   readonly platform?: readonly string[];
   readonly environment?: readonly string[];
   readonly subdir?: readonly string[];
+  readonly nameFilter?: string;
+  readonly branch?: string;
+  readonly commit?: string;
+  readonly definition?: string;
+  readonly maxBuilds?: number;
+  readonly allowFailed?: boolean;
+  readonly author?: string;
+  readonly label?: string;
   readonly onConflict: "error" | "skip" | "replace";
   readonly dryRun?: boolean;
   readonly maxConcurrentDownloads?: number;
@@ -99,6 +107,16 @@ export function program(exit: (code: number) => void): Command {
         "what lies below the first can be had below the second too; repeatable",
       ).argParser(collect),
     )
+    .addOption(
+      new Option("--name-filter <regex>", "which artifacts of CI builds, or files of a release, by their names"),
+    )
+    .option("--branch <name>", "only CI builds of this branch")
+    .option("--commit <sha>", "only CI builds of this commit; of a pull request, in place of its newest")
+    .option("--definition <name|id>", "only builds of this Azure pipeline")
+    .option("--max-builds <n>", "how many of an Azure project's newest builds (1; 50 with a filter)", positiveWhole)
+    .option("--allow-failed", "also what failed CI builds made")
+    .option("--author <login>", "all open pull requests of this person, in the repository that is the source")
+    .option("--label <name>", "all open pull requests with this label")
     .option("--with-deps <channel>", "also take what the packages need, solved, from this channel")
     .addOption(
       new Option(
@@ -123,19 +141,37 @@ export function program(exit: (code: number) => void): Command {
       `
 Examples:
   ${NAME} mirror https://example.com/noarch/wheel-0.42.0-pyhd8ed1ab_0.conda --target-path ./my-channel
-  ${NAME} mirror ./output 'builds/**/*.conda' --target-path /srv/channel --dry-run`,
+  ${NAME} mirror ./output 'builds/**/*.conda' --target-path /srv/channel --dry-run
+  ${NAME} mirror https://github.com/conda-forge/staged-recipes/pull/12345 --target-path ./my-channel`,
     )
-    .action(async (sources: string[], flags: MirrorFlags & { src?: string[]; tgt?: string[]; tgtType?: string }) => {
+    .action(async (sources: string[], flags: MirrorFlags & Spellings) => {
       const { mirrorCommand } = await import("./mirror-command.ts");
-      const both = (a: readonly string[] | undefined, b: readonly string[] | undefined) => [...(a ?? []), ...(b ?? [])];
-      const targetType = flags.targetType ?? flags.tgtType;
-      exit(
-        await mirrorCommand(both(sources, both(flags.sources, flags.src)), {
-          ...flags,
-          targetPath: both(flags.targetPath, flags.tgt),
-          ...(targetType === undefined ? {} : { targetType }),
-        }),
-      );
+      exit(await mirrorCommand(...spelled(sources, flags)));
+    });
+  // The same flags, of the same meaning.
+  const mirrors = root.commands.find((c) => c.name() === "mirror") as Command;
+  const watches = root.command("watch [source...]").exitOverride();
+  watches
+    .description("mirror again and again: what is new is taken, what is there is kept")
+    .addOption(
+      new Option("--interval <time>", "from the end of one round to the next: 90s, 10m, 6h, 1d")
+        .argParser(duration)
+        .default(600_000, "10m"),
+    );
+  for (const option of mirrors.options) watches.addOption(option);
+  watches
+    .addHelpText(
+      "after",
+      `
+Takes mirror's flags. A round that fails is told, and the next one comes all the same. Ctrl-C ends it; with --json, each round is
+one JSON document on a line of its own.
+
+Example:
+  ${NAME} watch conda-forge/staged-recipes --author me --interval 10m --target-path ./my-channel`,
+    )
+    .action(async (sources: string[], flags: MirrorFlags & Spellings & { interval: number }) => {
+      const { watchCommand } = await import("./watch-command.ts");
+      exit(await watchCommand(...spelled(sources, flags), flags.interval));
     });
   common(root.command("index <channel>"))
     .description("build or refresh the index files of a channel")
@@ -193,6 +229,26 @@ Examples:
   return root;
 }
 
+/** Flags that have two names. */
+interface Spellings {
+  readonly src?: readonly string[];
+  readonly tgt?: readonly string[];
+  readonly tgtType?: string;
+}
+
+/** Sources and flags of `mirror`, whichever names they were given under. */
+function spelled(sources: readonly string[], flags: MirrorFlags & Spellings): [readonly string[], MirrorFlags] {
+  const targetType = flags.targetType ?? flags.tgtType;
+  return [
+    [...sources, ...(flags.sources ?? []), ...(flags.src ?? [])],
+    {
+      ...flags,
+      targetPath: [...(flags.targetPath ?? []), ...(flags.tgt ?? [])],
+      ...(targetType === undefined ? {} : { targetType }),
+    },
+  ];
+}
+
 /** A file that a flag switches on and its `--no-` twin off; without either, the configuration decides. */
 function onOff(flag: string, file: string): Option {
   return new Option(flag, `write ${file}, or not: --no-${flag.slice(2)}`);
@@ -240,8 +296,24 @@ function whole(value: string): number {
   return Number(value);
 }
 
+function positiveWhole(value: string): number {
+  const number = whole(value);
+  if (number === 0) throw new InvalidArgumentError("a number above 0 was expected");
+  return number;
+}
+
 function positive(value: string): number {
   const number = Number(value);
   if (!(number > 0)) throw new InvalidArgumentError("a number above 0 was expected");
   return number;
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** "10m" as milliseconds; a bare number is seconds. A timer can't be set for longer than 24 days. */
+function duration(value: string): number {
+  const [, number, unit = "s"] = /^(\d+(?:\.\d+)?)([smhd])?$/.exec(value) ?? [];
+  const ms = Number(number) * (UNITS[unit] as number);
+  if (!(ms > 0 && ms < 2 ** 31)) throw new InvalidArgumentError("a time was expected, such as 90s, 10m, 6h or 1d");
+  return ms;
 }

@@ -6,6 +6,8 @@ export interface Progress extends Screen {
   event(event: MirrorEvent): void;
   indexing(event: IndexEvent): void;
   stop(): void;
+  /** Stops, and counts anew with the next event. */
+  reset(): void;
 }
 
 /** Where progress is drawn: stderr, or a test's stand-in. */
@@ -69,6 +71,12 @@ export function makeProgress(
     drawn = lines.length;
   };
 
+  const stop = () => {
+    clearInterval(timer);
+    timer = undefined;
+    if (mode === "bars") clear();
+  };
+
   return {
     indexing(e) {
       if (e.type === "reading") {
@@ -96,9 +104,13 @@ export function makeProgress(
       if (mode === "bars") clear();
       terminal.write(text);
     },
-    stop() {
-      clearInterval(timer);
-      if (mode === "bars") clear();
+    stop,
+    reset() {
+      stop();
+      running.clear();
+      total = { packages: 0, bytes: 0, unknownSizes: 0 };
+      done = 0;
+      bytes = 0;
     },
   };
 }

@@ -2,7 +2,7 @@ import { type AzureAddress, azureAddress } from "../azure/address.ts";
 import { githubAddress } from "../github/address.ts";
 import type { GitHubApi } from "../github/api.ts";
 import { nameOf, pathOf, type Repository } from "../github/artifacts.ts";
-import { type Foreign, numberOf, textOf, within } from "./foreign-json.ts";
+import { type Foreign, numberOf, shownOf, textOf, within } from "./foreign-json.ts";
 
 /** What a CI system says of a commit. */
 export interface CheckState {
@@ -46,8 +46,8 @@ export async function checksOf(
     checks.push({
       pull,
       commit,
-      name: textOf(run, "name") ?? "?",
-      system: textOf(within(run, "app"), "slug") ?? "?",
+      name: shownOf(run, "name") ?? "?",
+      system: shownOf(within(run, "app"), "slug") ?? "?",
       state: stateOfRun(run),
       ...(url === undefined ? {} : { url }),
     });
@@ -58,7 +58,7 @@ export async function checksOf(
     checks.push({
       pull,
       commit,
-      name: textOf(status, "context") ?? "?",
+      name: shownOf(status, "context") ?? "?",
       system: "status",
       state: STATUSES[textOf(status, "state") ?? ""] ?? "unknown",
       ...(url === undefined ? {} : { url }),

@@ -1,6 +1,6 @@
 import { SourceError } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
-import { badAnswer, type Foreign, numberOf, textOf, timeOf, within } from "../ci/foreign-json.ts";
+import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf, within } from "../ci/foreign-json.ts";
 import type { GitHubApi } from "./api.ts";
 
 /** A repository by its owner and name. */
@@ -119,7 +119,7 @@ export function dateText(time: number): string {
 
 function artifactFrom(github: GitHubApi, of: Repository, item: Foreign): GitHubArtifact {
   const id = numberOf(item, "id");
-  const name = textOf(item, "name");
+  const name = shownOf(item, "name");
   if (id === undefined || name === undefined) throw badAnswer(nameOf(of), "an artifact has no id or no name");
   const run = within(item, "workflow_run");
   const runId = numberOf(run, "id");

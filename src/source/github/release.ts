@@ -2,7 +2,7 @@ import { formatOf } from "../../conda/file-name.ts";
 import { SourceError } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
 import { packagesInArtifacts } from "../ci/artifact-packages.ts";
-import { badAnswer, type Foreign, numberOf, textOf, timeOf } from "../ci/foreign-json.ts";
+import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf } from "../ci/foreign-json.ts";
 import { namesText } from "../ci/names-text.ts";
 import type { SourceContext } from "../kinds.ts";
 import type { PackageRef } from "../source.ts";
@@ -78,7 +78,7 @@ export function mayHoldPackages(name: string): boolean {
 
 function assetFrom(github: GitHubApi, of: Release, item: Foreign): Asset {
   const id = numberOf(item, "id");
-  const name = textOf(item, "name");
+  const name = shownOf(item, "name");
   if (id === undefined || name === undefined) throw badAnswer(nameOf(of), "a file of the release has no id or no name");
   const page = textOf(item, "browser_download_url") ?? `${github.web}/${nameOf(of)}/releases`;
   const size = numberOf(item, "size");
