@@ -17,10 +17,18 @@ export interface Offered {
   readonly state?: string;
   /** What `--description-filter` is searched for in: a pipeline's name, a run's title. */
   readonly description?: string;
-  /** What else its service says and people or scripts ask for, in the order to show it. */
-  readonly details?: Readonly<Record<string, string | number | boolean | null>>;
   /**
-   * The arguments that take it, target aside: `["owner/repo#123"]`, or with flags, `["…", "--src-path", "…"]`. Absent
+   * Further columns of a table, by their headings and in their order: `{ "Build Number": "20261125.3", "Source Branch": … }`.
+   * A build's table is its id and these alone.
+   */
+  readonly columns?: Readonly<Record<string, string>>;
+  /**
+   * What the service itself says of it, under the names that it uses: whoever reads `info`'s JSON or YAML with a program finds it
+   * as the service documents it. Its names are stronger than ours.
+   */
+  readonly record?: Readonly<Record<string, unknown>>;
+  /**
+   * The arguments of `mirror` that take it, target aside: `["owner/repo#123"]`, or with flags, `["…", "--src-path", "…"]`. Absent
    * when it can't be taken (any more).
    */
   readonly take?: readonly string[];

@@ -16,6 +16,8 @@ export interface PackageRef extends Place {
   readonly md5?: string;
   /** What the zip that it lies in says of its bytes; checked, and no promise of the source's. */
   readonly crc32?: number;
+  /** Its path inside the archive or artifact that it lies in, as `--src-path` is searched for in it. */
+  readonly member?: string;
   /** Only if the source knows it; never guessed from a name. */
   readonly subdir?: string;
   /** The source's own record, as JSON bytes, kept as they are. */

@@ -43,7 +43,7 @@ export async function* tarMembers(
       continue;
     }
     const fileName = path.slice(path.lastIndexOf("/") + 1);
-    const ref = { fileName, origin, key: `${options.key}!/${path}` };
+    const ref = { fileName, origin, key: `${options.key}!/${path}`, member: path };
     if (there) yield { ...ref, size: there.size, address: { path: there.path }, open: openFile(there.path) };
     else
       yield refusedRef(

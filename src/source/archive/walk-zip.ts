@@ -57,7 +57,7 @@ export async function* zipMembers(
       continue;
     }
     const fileName = path.slice(path.lastIndexOf("/") + 1);
-    const ref = { fileName, origin, key: `${options.key}!/${path}`, size: member.size };
+    const ref = { fileName, origin, key: `${options.key}!/${path}`, member: path, size: member.size };
     let refusal = content.refusal();
     const address = refusal
       ? undefined
