@@ -4,6 +4,7 @@ import type { PostForm } from "./auth/oauth.ts";
 import { type Prove, prover } from "./auth/prove.ts";
 import { bytesPerSecond } from "./config/rate.ts";
 import type { Settings } from "./config/settings.ts";
+import type { S3Wishes } from "./s3/address.ts";
 import { type ApiClient, openApi } from "./transfer/api.ts";
 import { type HttpSettings, proxiesOf } from "./transfer/http.ts";
 import { paceSettings } from "./transfer/pace.ts";
@@ -39,4 +40,15 @@ export async function openClients(
   const prove = prover(credentialsOf(settings), credentials);
   const api = openApi(requests, prove);
   return { requests, credentials, prove, api };
+}
+
+/** What the settings say of S3 servers. */
+export function s3Of(settings: Settings): S3Wishes {
+  const { s3_region, s3_endpoint, s3_addressing_style, s3_anonymous } = settings;
+  return {
+    region: s3_region,
+    endpoint: s3_endpoint,
+    addressingStyle: s3_addressing_style,
+    anonymous: s3_anonymous,
+  };
 }

@@ -34,7 +34,7 @@ export type PackageCode =
   | "UNREADABLE"
   | "CHANGED"
   | "CONFLICT";
-export type TargetCode = "NOT_FOUND" | "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
+export type TargetCode = "NOT_FOUND" | "UNREACHABLE" | "REFUSED" | "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
 
 /** Base of every error this library throws on purpose. `exitCode` is what the command line ends with. */
 export abstract class MirrorError extends Error implements Told {

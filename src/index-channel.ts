@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { publishChannelFiles } from "./channel-files.ts";
-import { openClients } from "./clients.ts";
+import { openClients, s3Of } from "./clients.ts";
 import { formatOf, isSubdir } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
@@ -87,15 +87,16 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
 /** The channel, as `mirror` opens its target. */
 async function openChannel(options: IndexOptions, settings: Settings, env: NodeJS.ProcessEnv): Promise<Store> {
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });
-  const { api, credentials } = await openClients(settings, { env, now: () => systemClock.now(), warn });
+  const { requests, api, credentials } = await openClients(settings, { env, now: () => systemClock.now(), warn });
   return openStore(options.channel, undefined, {
     env,
     api,
+    requests,
     credentials,
     retryAttempts: settings.retry_attempts,
     concurrency: settings.max_concurrent_downloads,
     clock: systemClock,
-    s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
+    s3: s3Of(settings),
     warn,
   });
 }

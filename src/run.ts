@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { openClients } from "./clients.ts";
+import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
@@ -98,11 +98,12 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   const targets = await openTargets(options, {
     env,
     api,
+    requests,
     credentials,
     retryAttempts: settings.retry_attempts,
     concurrency: settings.max_concurrent_downloads,
     clock,
-    s3: { region: settings.s3_region, endpoint: settings.s3_endpoint },
+    s3: s3Of(settings),
     warn,
   });
   // A dry run leaves the target as it is.

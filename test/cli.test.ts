@@ -59,7 +59,7 @@ test("wrong usage is exit 2, in three parts, with the choices", async () => {
     [["mirror", "x.conda"], /no target[\s\S]*--target-path/],
     [["mirror", "--tgt", "t"], /no source/],
     [["mirror", "x", "--tgt", "t", "--tgt-type", "s4"], /no such target type[\s\S]*local/],
-    [["mirror", "x", "--tgt", "s3://b/p"], /not a target this version can write/],
+    [["mirror", "x", "--tgt", "ftp://b/p"], /not a target this version can write/],
     [
       ["mirror", "x", "--tgt", "t", "--src-type", "github"],
       /nothing at GitHub is named so[\s\S]*owner\/repo#ARTIFACT_ID/,
@@ -153,6 +153,8 @@ test("init-config writes the defaults in each format, never a secret, and overwr
     timeout_seconds: 300,
     limit_rate: null,
     s3_region: null,
+    s3_addressing_style: "auto",
+    s3_anonymous: false,
     s3_endpoint: null,
     github_token: null,
     azure_devops_token: null,

@@ -16,11 +16,12 @@ const MAY: Record<string, readonly string[]> = {
   index: ["conda", "codec"],
   transfer: ["conda", "package", "auth"],
   lock: ["conda", "transfer"],
-  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock"],
+  s3: ["transfer", "auth"],
+  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3"],
   solve: [],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],
-  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack"],
+  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3"],
   cli: ["config"],
 };
 const LEAVES = ["errors.ts", "version.ts"];

@@ -2,7 +2,7 @@ import type { IndexEvent } from "../events.ts";
 import { indexChannel } from "../index-channel.ts";
 import type { IndexFlags } from "./program.ts";
 import { indexJson, indexText } from "./render.ts";
-import { logFailure, openSession } from "./session.ts";
+import { logFailure, openSession, s3Settings } from "./session.ts";
 
 /** `index`: parse, call the library, print. Gives the exit code. */
 export async function indexCommand(channel: string, flags: IndexFlags): Promise<number> {
@@ -33,6 +33,7 @@ export async function indexCommand(channel: string, flags: IndexFlags): Promise<
         base_url: flags.baseUrl,
         zstd_level: flags.zstdLevel,
         shard_grace_days: flags.shardGraceDays,
+        ...s3Settings(flags),
       },
       signal,
       onEvent,

@@ -4,7 +4,7 @@ import { mirror } from "../mirror.ts";
 import type { CiFilter, MirrorOptions } from "../run.ts";
 import type { MirrorFlags } from "./program.ts";
 import { bytesText, planText, reportJson, summaryText } from "./render.ts";
-import { logFailure, openSession, type Session } from "./session.ts";
+import { logFailure, openSession, type Session, s3Settings } from "./session.ts";
 
 /** `mirror`: parse, call the library, print. Gives the exit code. */
 export async function mirrorCommand(sources: readonly string[], flags: MirrorFlags): Promise<number> {
@@ -68,6 +68,7 @@ export function mirrorOptions(
       retry_attempts: flags.retryAttempts,
       timeout_seconds: flags.timeoutSeconds,
       limit_rate: flags.limitRate ?? flags.bandwidth,
+      ...s3Settings(flags),
     },
     signal,
     onEvent,

@@ -13,7 +13,15 @@ export interface CommonFlags {
   readonly color?: boolean;
 }
 
-export interface MirrorFlags extends CommonFlags {
+/** Flags of commands that read or write S3. */
+export interface S3Flags {
+  readonly s3Region?: string;
+  readonly s3Endpoint?: string;
+  readonly s3AddressingStyle?: "auto" | "path" | "virtual-host";
+  readonly s3Anonymous?: boolean;
+}
+
+export interface MirrorFlags extends CommonFlags, S3Flags {
   readonly sources?: readonly string[];
   readonly srcType?: string;
   readonly srcPath?: string;
@@ -41,7 +49,7 @@ export interface MirrorFlags extends CommonFlags {
   readonly bandwidth?: string;
 }
 
-export interface IndexFlags extends CommonFlags {
+export interface IndexFlags extends CommonFlags, S3Flags {
   readonly subdir?: readonly string[];
   readonly patch?: string;
   readonly baseUrl?: string;
@@ -78,7 +86,7 @@ export function program(exit: (code: number) => void): Command {
         ),
     })
     .exitOverride();
-  common(root.command("mirror [source...]"))
+  common(s3(root.command("mirror [source...]")))
     .description("copy packages from sources into a target, and index it")
     .option("-s, --sources <source,…>", "URLs, files, folders, globs, lock files or channels; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
@@ -89,12 +97,13 @@ export function program(exit: (code: number) => void): Command {
       new Option("--src-path <regex>", "which packages of an archive or artifact, by the path inside; every match"),
     )
     .addOption(
-      new Option("--target-path <path>", "the channel: a folder; repeatable, each package is fetched once").argParser(
-        collect,
-      ),
+      new Option(
+        "--target-path <path>",
+        "the channel: a folder or s3://bucket/prefix; repeatable, each package is fetched once",
+      ).argParser(collect),
     )
     .addOption(new Option("--tgt <path>", "as --target-path").argParser(collect).hideHelp())
-    .addOption(new Option("--target-type <type>", "inferred when absent (local, file)"))
+    .addOption(new Option("--target-type <type>", "inferred when absent (local, file, s3, minio)"))
     .addOption(new Option("--tgt-type <type>", "as --target-type").hideHelp())
     .addOption(
       new Option("--on-conflict <rule>", "same file name, other bytes")
@@ -173,7 +182,7 @@ Example:
       const { watchCommand } = await import("./watch-command.ts");
       exit(await watchCommand(...spelled(sources, flags), flags.interval));
     });
-  common(root.command("index <channel>"))
+  common(s3(root.command("index <channel>")))
     .description("build or refresh the index files of a channel")
     .addOption(new Option("--subdir <subdir>", "only this subdir; repeatable").argParser(collect))
     .option("--patch <path>", "patch instructions: a folder or a package with <subdir>/patch_instructions.json")
@@ -275,6 +284,18 @@ function common(command: Command): Command {
     .option("-q, --quiet", "errors only")
     .option("-v, --verbose", "more about everything, with the stack of errors")
     .option("--no-color", "no colours; so does NO_COLOR");
+}
+
+function s3(command: Command): Command {
+  return command
+    .option("--s3-endpoint <url>", "an S3 server that is not AWS, such as http://localhost:9000")
+    .option("--s3-region <region>", "the region of the bucket; AWS tells it")
+    .addOption(
+      new Option("--s3-addressing-style <style>", "where the bucket's name goes; path for servers of your own").choices(
+        ["auto", "path", "virtual-host"],
+      ),
+    )
+    .option("--s3-anonymous", "sign no requests to S3");
 }
 
 function list(value: string, before: string[] | undefined): string[] {

@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
+import type { PartialSettings } from "../config/settings.ts";
 import type { MirrorError } from "../errors.ts";
 import { logLevel, makeLogger, useColor } from "./log.ts";
-import type { CommonFlags } from "./program.ts";
+import type { CommonFlags, S3Flags } from "./program.ts";
 import { makeProgress, type Progress } from "./progress.ts";
 
 /** What every command that works for a while has: a log, progress, and a signal that Ctrl-C aborts. */
@@ -49,4 +50,14 @@ export function logFailure(log: Logger, error: MirrorError, verbose: boolean): v
   if (family === "interrupted") return;
   const frames = stack?.split("\n").filter((l) => /^\s+at /.test(l));
   log.error({ code, why, next, ...(verbose && frames ? { stack: frames.join("\n") } : {}) }, what);
+}
+
+/** What the flags say of S3. */
+export function s3Settings(flags: S3Flags): PartialSettings {
+  return {
+    s3_region: flags.s3Region,
+    s3_endpoint: flags.s3Endpoint,
+    s3_addressing_style: flags.s3AddressingStyle,
+    s3_anonymous: flags.s3Anonymous,
+  };
 }

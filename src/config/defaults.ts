@@ -8,6 +8,8 @@ export const DEFAULTS: Settings = {
   limit_rate: null,
   s3_region: null,
   s3_endpoint: null,
+  s3_addressing_style: "auto",
+  s3_anonymous: false,
   github_token: null,
   azure_devops_token: null,
   github_api_url: "https://api.github.com",

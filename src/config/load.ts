@@ -92,8 +92,10 @@ const ENV_NAMES: readonly (readonly [keyof Settings, readonly string[]])[] = [
   ["github_api_url", ["GITHUB_API_URL"]],
   ["azure_devops_url", ["AZURE_DEVOPS_URL"]],
   ["channel_alias", ["CONDA_CHANNEL_ALIAS"]],
-  ["s3_region", ["AWS_REGION", "AWS_DEFAULT_REGION"]],
-  ["s3_endpoint", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]],
+  // Rattler's names, then AWS's.
+  ["s3_region", ["S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"]],
+  ["s3_endpoint", ["S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]],
+  ["s3_addressing_style", ["S3_ADDRESSING_STYLE"]],
 ];
 
 /** Settings of the environment: the services' own names, and MESO_FORGE_<SETTING> for every setting, which is stronger. */
@@ -107,7 +109,8 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Record<string, unknown>
     const text = env[`MESO_FORGE_${key.toUpperCase()}`];
     if (text === undefined || text === "") continue;
     const number = Number(text);
-    values[key] = typeof DEFAULTS[key] === "number" && !Number.isNaN(number) ? number : text;
+    if (typeof DEFAULTS[key] === "boolean" && /^(?:true|false)$/i.test(text)) values[key] = /^true$/i.test(text);
+    else values[key] = typeof DEFAULTS[key] === "number" && !Number.isNaN(number) ? number : text;
   }
   return values;
 }

@@ -29,6 +29,11 @@ export const settingsSchema = z
       .describe("Bytes a second that all transfers together may fetch, such as 2M; null for no limit."),
     s3_region: z.string().nullable().default(null).describe("Region of S3 targets."),
     s3_endpoint: z.url().nullable().default(null).describe("Address of an S3 server that is not AWS, such as MinIO."),
+    s3_addressing_style: z
+      .enum(["auto", "path", "virtual-host"])
+      .default("auto")
+      .describe("Where a bucket's name goes: auto is the path for servers of your own, the host name for AWS."),
+    s3_anonymous: z.boolean().default(false).describe("Sign no requests to S3, whatever keys there are."),
     github_token: z
       .string()
       .min(1)

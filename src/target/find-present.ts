@@ -22,12 +22,13 @@ export async function findPresent(
   for (const subdir of (await store.folders(signal)).filter(isSubdir)) {
     const lookUp = (await inShards(store, subdir, state, fileNames, signal)) ?? (await inIndex(store, subdir, signal));
     const names = [...fileNames];
+    const listed = await store.find?.(subdir, names, signal);
     for (let i = 0; i < names.length; i += 64) {
       signal.throwIfAborted();
       await Promise.all(
         names.slice(i, i + 64).map(async (fileName) => {
           const recorded = lookUp(fileName);
-          const file = await store.stat(`${subdir}/${fileName}`, signal);
+          const file = listed ? listed.get(fileName) : await store.stat(`${subdir}/${fileName}`, signal);
           if (!recorded && !file) return;
           const present = { subdir, fileName, recorded, fileSize: file?.size };
           found.set(fileName, [...(found.get(fileName) ?? []), present]);

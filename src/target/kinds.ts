@@ -1,7 +1,9 @@
 import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
 import { UsageError } from "../errors.ts";
+import type { S3Wishes } from "../s3/address.ts";
 import type { ApiClient } from "../transfer/api.ts";
+import type { HttpSettings } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { Clock } from "../transfer/retry.ts";
 import { openFolder } from "./folder.ts";
@@ -14,13 +16,15 @@ export interface TargetContext {
   readonly env: NodeJS.ProcessEnv;
   /** Requests to services. */
   readonly api: ApiClient;
+  /** What a target that opens connections of its own makes them with. */
+  readonly requests: HttpSettings;
   readonly credentials: CredentialStore;
   /** Repetitions after the first try of a request. */
   readonly retryAttempts: number;
   /** Transfers that run at the same time. */
   readonly concurrency: number;
   readonly clock: Clock;
-  readonly s3: { readonly region: string | null; readonly endpoint: string | null };
+  readonly s3: S3Wishes;
   readonly warn: (message: string) => void;
 }
 
@@ -54,6 +58,11 @@ export const TARGET_KINDS = {
       /^file:/i.test(text) || /^[A-Za-z]:[\\/]/.test(text) || !/^[a-z][a-z0-9+.-]+:\/\//i.test(text),
     openStore: (text) => openFolder(/^file:/i.test(text) ? fileURLToPath(text) : text),
   },
+  s3: {
+    aliases: ["minio"],
+    recognises: (text) => /^(?:s3|minio):\/\//i.test(text),
+    openStore: async (text, context) => (await import("./s3.ts")).openS3(text, context),
+  },
 } satisfies Record<string, TargetKind>;
 
 /** Every name a target type goes by. */
@@ -63,7 +72,7 @@ export const TARGET_TYPES: readonly string[] = Object.entries(TARGET_KINDS).flat
 ]);
 
 /** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["s3", "minio", "prefix-dev", "prefix", "quetz", "artifactory", "anaconda", "cloudsmith", "oci"];
+const PLANNED = ["prefix-dev", "prefix", "quetz", "artifactory", "anaconda", "cloudsmith", "oci"];
 
 const CHOICES = "--target-path FOLDER (a channel in a folder, --target-type local)";
 

@@ -19,7 +19,8 @@ export async function storeTarget(store: Store): Promise<Target> {
     placeOf: (subdir, fileName) => store.placeOf(`${subdir}/${fileName}`),
     staging: () => store.staging(),
     async take(received, present, { onConflict, origin, signal }) {
-      const { fileName, subdir, sha256, record, v3, runExports, stagedPath } = received;
+      const { fileName, subdir, sha256, md5, size, record, v3, runExports, stagedPath } = received;
+      const staged = { stagedPath, facts: { sha256, md5, size } };
       const addition: Addition = { subdir, fileName, record, sha256, v3, runExports };
       const path = `${subdir}/${fileName}`;
       const earlier = claimed.get(path);
@@ -31,13 +32,13 @@ export async function storeTarget(store: Store): Promise<Target> {
         present.find((p) => p.subdir === subdir),
         path,
       );
-      const replacing = { outcome: "replaced", addition: { ...addition, replaceWith: { stagedPath } } } as const;
+      const replacing = { outcome: "replaced", addition: { ...addition, replaceWith: staged } } as const;
       const decision = settle(received, there, onConflict, origin);
       if (decision === "keep") return { outcome: "kept" };
       if (decision === "skip") return { outcome: "skipped" };
       if (decision === "replace") return replacing;
       try {
-        await store.put(path, { stagedPath }, "absent", signal);
+        await store.put(path, staged, "absent", signal);
         return { outcome: "added", addition };
       } catch (e) {
         if (!(e instanceof PreconditionFailed)) throw e;

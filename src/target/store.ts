@@ -16,6 +16,18 @@ export type Precondition = "any" | "absent" | { readonly version: string };
 /** A finished package waiting in a staging folder, maybe for several targets: it stays there. */
 export interface StagedFile {
   readonly stagedPath: string;
+  /** What its bytes are, where that is known. */
+  readonly facts?: Digest;
+}
+
+/** What the bytes of a file are. */
+export interface Digest {
+  /** 64 hex digits. */
+  readonly sha256: string;
+  /** 32 hex digits. */
+  readonly md5: string;
+  /** Bytes. */
+  readonly size: number;
 }
 
 /** A file that is named by its content. */
@@ -41,9 +53,15 @@ export interface Store {
   readonly where: string;
   /** The folder of this machine that it is; undefined when it lies elsewhere. */
   readonly folder?: string;
+  /** Set where `exclusive` keeps nobody out: then only preconditions do (decisions/012). */
+  readonly lockless?: true;
   /** The names of the folders at the top. */
   folders(signal?: AbortSignal): Promise<string[]>;
   stat(path: string, signal?: AbortSignal): Promise<StoredFile | undefined>;
+  /**
+   * Those of the names that lie right inside a folder, by name. Where it is absent, `stat` is asked for each.
+   */
+  find?(folder: string, fileNames: readonly string[], signal?: AbortSignal): Promise<Map<string, StoredFile>>;
   /** The files right inside a folder, in no order; none when there is no such folder. */
   list(folder: string, signal?: AbortSignal): AsyncIterable<StoredFile>;
   get(
@@ -51,10 +69,7 @@ export interface Store {
     signal?: AbortSignal,
   ): Promise<{ readonly bytes: Uint8Array; readonly version: string } | undefined>;
   /** What the bytes of a file are; undefined when there is none. Reads them all where the store does not remember it. */
-  digest(
-    path: string,
-    signal?: AbortSignal,
-  ): Promise<{ readonly sha256: string; readonly md5: string; readonly size: number } | undefined>;
+  digest(path: string, signal?: AbortSignal): Promise<Digest | undefined>;
   /**
    * Gives the version of what was written.
    * @param after the file appears under its name only when this has come true; its content may be written before.

@@ -5,13 +5,9 @@ import type { Prove, Proven } from "../auth/prove.ts";
 import { InterruptedError, TransferError } from "../errors.ts";
 import { authorizationIn, type HttpSettings, redirected, translate, USER_AGENT } from "./http.ts";
 import { hideAuthorization, hideSecret, hideToken, redactUrl } from "./redact.ts";
+import type { Body } from "./response.ts";
 
-/** A body that can be sent again from its start. */
-export interface Body {
-  /** Bytes. */
-  readonly size: number;
-  open(): AsyncIterable<Uint8Array>;
-}
+export type { Body } from "./response.ts";
 
 export interface ApiRequest {
   readonly method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";

@@ -1,5 +1,5 @@
 import { type Portions, portionFor } from "./portions.ts";
-import { DRAIN_BYTES, type Ending, RequestTimeout, type Response } from "./response.ts";
+import { type Body, DRAIN_BYTES, type Ending, RequestTimeout, type Response } from "./response.ts";
 import { BadResponse, ChunkedBody, parseResponseHead, type ResponseHead } from "./response-head.ts";
 
 /** A response's head may be as long. */
@@ -10,9 +10,17 @@ const WAITING_PORTIONS = 2;
 
 const HEAD_END = Buffer.from("\r\n\r\n");
 
+/** What goes out. */
+export interface RequestText {
+  readonly method: string;
+  /** The request's head, its empty line included. */
+  readonly head: string;
+  readonly body?: Uint8Array | Body | undefined;
+}
+
 /** One request and its answer, whichever connection carries it. */
 export class Exchange {
-  readonly request: string;
+  readonly request: RequestText;
   readonly response: Promise<Response>;
   /** The answer is complete, failed or given up. */
   over = false;
@@ -48,7 +56,7 @@ export class Exchange {
   /** Bytes that were read over since the body was given up. */
   #drained = -1;
 
-  constructor(request: string, ending: Ending, portions: Portions, live: LiveExchanges) {
+  constructor(request: RequestText, ending: Ending, portions: Portions, live: LiveExchanges) {
     this.request = request;
     this.deadline = performance.now() + ending.withinMs;
     this.#portions = portions;
@@ -71,9 +79,10 @@ export class Exchange {
     this.deadline += Math.max(0, ms);
   }
 
-  /** Nothing of the answer has come. */
-  get untouched(): boolean {
-    return !this.answered && this.#headBytes === undefined;
+  /** Nothing of the answer has come, and asking twice is as good as asking once. */
+  get repeatable(): boolean {
+    const { method } = this.request;
+    return !this.answered && this.#headBytes === undefined && (method === "GET" || method === "HEAD");
   }
 
   /** How long the connection may wait for the next request; 0 when it can't be used again. */
@@ -132,7 +141,7 @@ export class Exchange {
       this.#headBytes = undefined;
       // Where the body begins, in `bytes`.
       const body = earlier ? from + (at + 4 - earlier.length) : at + 4;
-      const head = parseResponseHead(all.toString("latin1", start, at));
+      const head = parseResponseHead(all.toString("latin1", start, at), this.request.method === "HEAD");
       if (head.status >= 200) {
         this.#begins(head);
         return body;

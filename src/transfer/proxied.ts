@@ -1,6 +1,14 @@
+import { Readable } from "node:stream";
 import { type Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
 import { openPace, type Pace } from "./pace.ts";
-import { DRAIN_BYTES, type RequestLimits, type Requests, RequestTimeout, type Response } from "./response.ts";
+import {
+  DRAIN_BYTES,
+  type Outgoing,
+  type RequestLimits,
+  type Requests,
+  RequestTimeout,
+  type Response,
+} from "./response.ts";
 
 /** Where the environment says that requests go through a proxy. */
 export interface ProxySettings {
@@ -16,7 +24,7 @@ const QUEUED_BYTES = 256 * 1024;
 /** A shorter wait for the limit on bytes a second is put off until it is worth a timer. */
 const LEAST_HOLD_MS = 5;
 
-/** GET requests through a proxy, which is undici's craft: tunnels, credentials, exceptions. */
+/** Requests through a proxy, which is undici's craft: tunnels, credentials, exceptions. */
 export function openProxied(limits: RequestLimits, proxies: ProxySettings): Requests {
   const options: Agent.Options = {
     connections: limits.connections,
@@ -27,41 +35,42 @@ export function openProxied(limits: RequestLimits, proxies: ProxySettings): Requ
   };
   const dispatcher = new EnvHttpProxyAgent({ ...options, noProxy: "", ...proxies } as EnvHttpProxyAgent.Options);
   const pace = limits.pace && openPace(limits.pace);
+  const send: Requests["send"] = (request, { signal, withinMs }) => {
+    const stop = new AbortController();
+    const onAbort = () => stop.abort(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    let deadline = performance.now() + withinMs;
+    const late = () => {
+      const left = deadline - performance.now();
+      if (left <= 1) stop.abort(new RequestTimeout("TOTAL_TIMEOUT"));
+      else clock = setTimeout(late, left);
+    };
+    let clock = setTimeout(late, withinMs);
+    const over = () => {
+      clearTimeout(clock);
+      signal.removeEventListener("abort", onAbort);
+    };
+    const extend = (ms: number) => {
+      deadline += ms;
+    };
+    return exchange(dispatcher, request, stop.signal, over, pace && { pace, extend });
+  };
   return {
-    get(url, headers, { signal, withinMs }) {
-      const stop = new AbortController();
-      const onAbort = () => stop.abort(signal.reason);
-      if (signal.aborted) onAbort();
-      else signal.addEventListener("abort", onAbort, { once: true });
-      let deadline = performance.now() + withinMs;
-      const late = () => {
-        const left = deadline - performance.now();
-        if (left <= 1) stop.abort(new RequestTimeout("TOTAL_TIMEOUT"));
-        else clock = setTimeout(late, left);
-      };
-      let clock = setTimeout(late, withinMs);
-      const over = () => {
-        clearTimeout(clock);
-        signal.removeEventListener("abort", onAbort);
-      };
-      const extend = (ms: number) => {
-        deadline += ms;
-      };
-      return exchange(dispatcher, url, headers, stop.signal, over, pace && { pace, extend });
-    },
+    get: (url, headers, ending) => send({ method: "GET", url, headers }, ending),
+    send,
     close: () => dispatcher.destroy(),
   };
 }
 
 /**
- * One GET through undici's dispatcher.
+ * One request through undici's dispatcher.
  * @param over is called when the answer is complete or has failed.
  * @param limit what to ask after every chunk, and what to tell of the time that we ourselves wait.
  */
 function exchange(
   dispatcher: Dispatcher,
-  url: URL,
-  headers: Readonly<Record<string, string>>,
+  { method, url, headers, body }: Outgoing,
   signal: AbortSignal,
   over: () => void,
   limit: { readonly pace: Pace; extend(ms: number): void } | undefined,
@@ -120,7 +129,15 @@ function exchange(
       }
     }
     dispatcher.dispatch(
-      { origin: url.origin, path: url.pathname + url.search, method: "GET", headers },
+      {
+        origin: url.origin,
+        path: url.pathname + url.search,
+        method: method as Dispatcher.HttpMethod,
+        headers: body && !(body instanceof Uint8Array) ? { ...headers, "content-length": String(body.size) } : headers,
+        ...(body
+          ? { body: body instanceof Uint8Array ? body : Readable.from(body.open(), { objectMode: false }) }
+          : {}),
+      },
       {
         onRequestStart(c) {
           controller = c;

@@ -7,7 +7,7 @@ export type Framing =
   /** By the end of the connection. */
   | { readonly by: "close" };
 
-/** The first part of an HTTP/1.1 response to a GET. */
+/** The first part of an HTTP/1.1 response. */
 export interface ResponseHead {
   readonly status: number;
   /** By lower-case name. Of a header that came twice the first value counts. */
@@ -29,9 +29,10 @@ const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*$/;
  * Reads a response's head: its lines up to the empty one, which is left out.
  * Folded lines, lengths that contradict each other and unknown codings are refused, not guessed at: on a connection that
  * is used again, one answer would be taken for a part of another.
+ * @param bodiless the answer to a HEAD request, whose length is that of a body that does not come.
  * @throws BadResponse
  */
-export function parseResponseHead(text: string): ResponseHead {
+export function parseResponseHead(text: string, bodiless = false): ResponseHead {
   const lines = text.split("\r\n");
   const first = STATUS_LINE.exec(lines[0] as string);
   if (!first) throw new BadResponse("the answer is not HTTP/1.1");
@@ -50,7 +51,7 @@ export function parseResponseHead(text: string): ResponseHead {
     else if (name === "transfer-encoding" || name === "connection") headers.set(name, `${earlier}, ${field[2]}`);
   }
   const connection = headers.get("connection")?.toLowerCase() ?? "";
-  const framing = framingOf(status, headers);
+  const framing: Framing = bodiless ? { by: "length", bytes: 0 } : framingOf(status, headers);
   const keepAlive =
     framing.by !== "close" && (first[1] === "1" ? !connection.includes("close") : connection.includes("keep-alive"));
   return { status, headers, framing, keepAlive };

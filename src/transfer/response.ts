@@ -23,9 +23,27 @@ export interface Ending {
   readonly withinMs: number;
 }
 
-/** Sends GET requests. Errors are raw: codes of the system, of TLS, or `RequestTimeout`. */
+/** A body that can be sent again from its start. */
+export interface Body {
+  /** Bytes. */
+  readonly size: number;
+  open(): AsyncIterable<Uint8Array>;
+}
+
+/** One request of any method. */
+export interface Outgoing {
+  readonly method: string;
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Its bytes must stay as they are until the answer has come. */
+  readonly body?: Uint8Array | Body;
+}
+
+/** Sends requests. Errors are raw: codes of the system, of TLS, or `RequestTimeout`. */
 export interface Requests {
   get(url: URL, headers: Readonly<Record<string, string>>, ending: Ending): Promise<Response>;
+  /** Sends once: whether the other side has done what it was asked for is not known where no answer comes. */
+  send(request: Outgoing, ending: Ending): Promise<Response>;
   close(): Promise<void>;
 }
 
