@@ -16,11 +16,13 @@ import { eachRecord, findRecord } from "./index/repodata.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
 import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers } from "./survey/readers.ts";
+import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
 import { openStore } from "./target/kinds.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
+import { openHttp } from "./transfer/http.ts";
 import { systemClock } from "./transfer/retry.ts";
 
 export interface IndexOptions {
@@ -87,13 +89,21 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
 /** The channel, as `mirror` opens its target. */
 async function openChannel(options: IndexOptions, settings: Settings, env: NodeJS.ProcessEnv): Promise<Store> {
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });
-  const { requests, api, credentials } = await openClients(settings, { env, now: () => systemClock.now(), warn });
+  const { api, credentials, requests, prove } = await openClients(settings, {
+    env,
+    now: () => systemClock.now(),
+    warn,
+  });
   return openStore(options.channel, undefined, {
     env,
     api,
     requests,
     credentials,
+    http: openHttp(requests, prove),
+    apiKey: undefined,
+    attestations: noAttestations,
     retryAttempts: settings.retry_attempts,
+    longestWaitMs: requests.totalTimeoutMs,
     concurrency: settings.max_concurrent_downloads,
     clock: systemClock,
     s3: s3Of(settings),

@@ -10,7 +10,8 @@ import { openSource, type SourceContext } from "./source/kinds.ts";
 import { memberPattern } from "./source/member-pattern.ts";
 import type { Source } from "./source/source.ts";
 import { parseMirrorOf } from "./source/url.ts";
-import { openTarget, type TargetContext } from "./target/kinds.ts";
+import { noAttestations, readAttestations } from "./target/attestations.ts";
+import { checkKey, openTarget, type TargetContext } from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
 import { type AnswerMemory, answerMemory } from "./transfer/answers.ts";
 import { openHttp } from "./transfer/http.ts";
@@ -33,6 +34,10 @@ export interface MirrorOptions {
   readonly target: string | readonly string[];
   /** The type of all targets; inferred from each when absent. */
   readonly targetType?: string;
+  /** The key of the upload service that is the target, or one of them. Default: what the environment and the credentials have. */
+  readonly apiKey?: string;
+  /** Files of Sigstore bundles that are passed along with the packages that they are about, where the target takes them. */
+  readonly attestations?: readonly string[];
   /** What to do about a file of the same name and other bytes. Default: "error". */
   readonly onConflict?: OnConflict;
   /** Make the plan, change nothing. */
@@ -100,7 +105,11 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     api,
     requests,
     credentials,
+    http,
+    apiKey: options.apiKey,
+    attestations: options.attestations?.length ? await readAttestations(options.attestations) : noAttestations,
     retryAttempts: settings.retry_attempts,
+    longestWaitMs: totalTimeoutMs,
     concurrency: settings.max_concurrent_downloads,
     clock,
     s3: s3Of(settings),
@@ -156,6 +165,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
 async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {
   const targets: Target[] = [];
   const texts = typeof options.target === "string" ? [options.target] : options.target;
+  if (options.apiKey !== undefined) checkKey(texts, options.targetType);
   for (const text of texts.length > 0 ? texts : [""]) {
     const target = await openTarget(text, options.targetType, context);
     if (targets.some((t) => t.where === target.where)) await target.close();

@@ -56,6 +56,8 @@ export function mirrorOptions(
     ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
     ...(flags.config === undefined ? {} : { config: flags.config }),
     ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
+    ...(flags.apiKey === undefined ? {} : { apiKey: flags.apiKey }),
+    attestations: flags.attestation ?? [],
     ci: ciFilter(flags),
     platforms: flags.platform ?? [],
     ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),

@@ -41,6 +41,8 @@ export interface MirrorFlags extends CommonFlags, S3Flags {
   readonly author?: string;
   readonly label?: string;
   readonly onConflict: "error" | "skip" | "replace";
+  readonly apiKey?: string;
+  readonly attestation?: readonly string[];
   readonly dryRun?: boolean;
   readonly maxConcurrentDownloads?: number;
   readonly retryAttempts?: number;
@@ -103,12 +105,24 @@ export function program(exit: (code: number) => void): Command {
       ).argParser(collect),
     )
     .addOption(new Option("--tgt <path>", "as --target-path").argParser(collect).hideHelp())
-    .addOption(new Option("--target-type <type>", "inferred when absent (local, file, s3, minio)"))
+    .addOption(
+      new Option(
+        "--target-type <type>",
+        "inferred when absent (local, s3, minio, cache, prefix-dev, quetz, artifactory, anaconda, cloudsmith, gitea)",
+      ),
+    )
     .addOption(new Option("--tgt-type <type>", "as --target-type").hideHelp())
     .addOption(
       new Option("--on-conflict <rule>", "same file name, other bytes")
         .choices(["error", "skip", "replace"])
         .default("error"),
+    )
+    .option("--api-key <key>", "key of the upload service; better in PREFIX_API_KEY and the like, or in pixi's store")
+    .addOption(
+      new Option(
+        "--attestation <file>",
+        "a Sigstore bundle that goes along with the package it is about; repeatable",
+      ).argParser(collect),
     )
     .addOption(
       new Option(

@@ -3,10 +3,12 @@ import type { CredentialStore } from "../auth/credential-store.ts";
 import { UsageError } from "../errors.ts";
 import type { S3Wishes } from "../s3/address.ts";
 import type { ApiClient } from "../transfer/api.ts";
-import type { HttpSettings } from "../transfer/http.ts";
+import type { HttpClient, HttpSettings } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { Clock } from "../transfer/retry.ts";
+import type { Attestations } from "./attestations.ts";
 import { openFolder } from "./folder.ts";
+import { isAnaconda, isArtifactory, isCloudsmith, isGitea, isPrefixDev, isQuetz } from "./service-addresses.ts";
 import type { Store } from "./store.ts";
 import { storeTarget } from "./store-target.ts";
 import type { Target } from "./target.ts";
@@ -19,8 +21,15 @@ export interface TargetContext {
   /** What a target that opens connections of its own makes them with. */
   readonly requests: HttpSettings;
   readonly credentials: CredentialStore;
+  /** Packages and large files. */
+  readonly http: HttpClient;
+  /** A key for the one service among the targets, as the caller gives it; stronger than all others. */
+  readonly apiKey: string | undefined;
+  readonly attestations: Attestations;
   /** Repetitions after the first try of a request. */
   readonly retryAttempts: number;
+  /** Who asks for a longer pause than this many milliseconds is given up. */
+  readonly longestWaitMs: number;
   /** Transfers that run at the same time. */
   readonly concurrency: number;
   readonly clock: Clock;
@@ -39,6 +48,8 @@ type TargetKind = {
   readonly recognises: (text: string) => boolean;
   /** Whether it goes without a path. */
   readonly pathless?: boolean;
+  /** Whether a key that the caller gives is for it. */
+  readonly keyed?: boolean;
 } & (
   | { readonly openStore: (text: string, context: TargetContext) => Promise<Store> }
   | { readonly open: (text: string, context: TargetContext) => Promise<Target> }
@@ -63,6 +74,42 @@ export const TARGET_KINDS = {
     recognises: (text) => /^(?:s3|minio):\/\//i.test(text),
     openStore: async (text, context) => (await import("./s3.ts")).openS3(text, context),
   },
+  "prefix-dev": {
+    aliases: ["prefix"],
+    recognises: isPrefixDev,
+    keyed: true,
+    open: async (text, context) => (await import("./prefix-dev.ts")).openPrefixDev(text, context),
+  },
+  quetz: {
+    aliases: [],
+    recognises: isQuetz,
+    keyed: true,
+    open: async (text, context) => (await import("./quetz.ts")).openQuetz(text, context),
+  },
+  artifactory: {
+    aliases: [],
+    recognises: isArtifactory,
+    keyed: true,
+    open: async (text, context) => (await import("./artifactory.ts")).openArtifactory(text, context),
+  },
+  anaconda: {
+    aliases: [],
+    recognises: isAnaconda,
+    keyed: true,
+    open: async (text, context) => (await import("./anaconda.ts")).openAnaconda(text, context),
+  },
+  cloudsmith: {
+    aliases: [],
+    recognises: isCloudsmith,
+    keyed: true,
+    open: async (text, context) => (await import("./cloudsmith.ts")).openCloudsmith(text, context),
+  },
+  gitea: {
+    aliases: ["forgejo"],
+    recognises: isGitea,
+    keyed: true,
+    open: async (text, context) => (await import("./gitea.ts")).openGitea(text, context),
+  },
 } satisfies Record<string, TargetKind>;
 
 /** Every name a target type goes by. */
@@ -72,7 +119,7 @@ export const TARGET_TYPES: readonly string[] = Object.entries(TARGET_KINDS).flat
 ]);
 
 /** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["prefix-dev", "prefix", "quetz", "artifactory", "anaconda", "cloudsmith", "oci"];
+const PLANNED = ["oci"];
 
 const CHOICES = "--target-path FOLDER (a channel in a folder, --target-type local)";
 
@@ -101,6 +148,20 @@ export async function openStore(path: string, type: string | undefined, context:
     what: `${redactUrl(path)}: not a channel that can be indexed`,
     why: "it has no index of ours to write",
     next: "name a folder or another store of files",
+  });
+}
+
+/**
+ * Which of the targets a key that the caller gives is for.
+ * @throws UsageError BAD_FLAG where it is none, or more than one: a key goes to one server
+ */
+export function checkKey(paths: readonly string[], type: string | undefined): void {
+  const keyed = paths.filter((path) => kindOf(path, type).keyed);
+  if (keyed.length === 1) return;
+  throw new UsageError("BAD_FLAG", {
+    what: "--api-key: it is not clear which target it is for",
+    why: keyed.length === 0 ? "none of the targets takes a key" : `${keyed.length} targets take keys`,
+    next: "leave it out, and give keys in the environment or by pixi auth login",
   });
 }
 

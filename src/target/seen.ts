@@ -14,6 +14,13 @@ export interface Seen {
   save(store: Store): Promise<void>;
 }
 
+/** For targets that have no place to remember anything in. */
+export const noSeen: Seen = {
+  versionOf: () => undefined,
+  remember: () => undefined,
+  save: async () => undefined,
+};
+
 const PATH = ".meso-forge-mirror/seen.json";
 
 export async function openSeen(store: Store): Promise<Seen> {

@@ -1,0 +1,268 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { tableOf } from "../auth/credential.ts";
+import { type MirrorError, PackageError, TransferError } from "../errors.ts";
+import { conflict, type Offer, type Present, settle } from "../plan/plan.ts";
+import type { ApiAnswer, Body } from "../transfer/api.ts";
+import { refusedBy } from "../transfer/http.ts";
+import { type FormPart, fileBody } from "../transfer/multipart.ts";
+import { hideSecret, redactText } from "../transfer/redact.ts";
+import { type RetryOptions, withRetries } from "../transfer/retry.ts";
+import type { Received } from "../transfer/worker-messages.ts";
+import type { TargetContext } from "./kinds.ts";
+import { noSeen } from "./seen.ts";
+import type { ServiceIndex } from "./service-index.ts";
+import type { Taken, TakeOptions, Target } from "./target.ts";
+
+/** A server that takes packages one by one and indexes them itself. `serviceTarget` makes a target of it. */
+export interface Service {
+  /** For people: the channel's address, secrets removed. */
+  readonly where: string;
+  /** What it is called, in errors. */
+  readonly name: string;
+  readonly index: ServiceIndex;
+  /**
+   * Sends a package, in one or several requests. "exists" when the service has a file of this name and `replace` is not set.
+   * It is called again after errors that may pass.
+   * @param replace a file of this name may be there, and goes.
+   * @throws MirrorError
+   */
+  send(upload: Upload, replace: boolean, signal: AbortSignal): Promise<"sent" | "exists">;
+}
+
+/** A package on its way out. */
+export interface Upload extends Received {
+  readonly body: Body;
+}
+
+/** Most channels have no other subdirs: looked into for packages that don't say theirs before they are read. */
+const USUAL = ["noarch", ..."linux-64 linux-aarch64 linux-ppc64le osx-64 osx-arm64 win-64 win-arm64".split(" ")];
+
+/**
+ * A service as a target: nothing is sent that its index lists with the same bytes, and a name that turns out to be taken is
+ * settled by what is there now.
+ */
+export function serviceTarget(service: Service, context: TargetContext): Target {
+  const retry = retryOf(context);
+  const { index } = service;
+  /** Two sources of one run may hold the same name; the first to arrive has it. */
+  const claimed = new Map<string, string>();
+  let folder: Promise<string> | undefined;
+
+  const take = async (received: Received, present: readonly Present[], options: TakeOptions): Promise<Taken> => {
+    const { fileName, subdir, sha256, stagedPath, size } = received;
+    const { onConflict, origin, warn, signal } = options;
+    const listed = present.find((p) => p.subdir === subdir) ?? (await index.listed(subdir, fileName, signal));
+    const decision = settle(received, listed, onConflict, origin);
+    if (decision === "keep") return { outcome: "kept" };
+    if (decision === "skip") return { outcome: "skipped" };
+    const upload: Upload = { ...received, body: fileBody(stagedPath, size) };
+    let tries = 0;
+    const send = (replace: boolean) => {
+      const once = () => {
+        tries++;
+        return service.send(upload, replace, signal);
+      };
+      const onRetry = (error: TransferError, waitMs: number) =>
+        warn(`${error.why}; sending it again in ${(waitMs / 1000).toFixed(1)} s`);
+      return withRetries(once, { ...retry, signal, onRetry });
+    };
+    const sendOver = async (): Promise<Taken> => {
+      if ((await send(true)) === "sent") return { outcome: "replaced" };
+      const there = await index.now(subdir, fileName, sha256, signal);
+      if (there?.recorded?.sha256 === sha256) return { outcome: "replaced" };
+      throw notReplaced(service, received);
+    };
+    if (decision === "replace") return sendOver();
+    if ((await send(false)) === "sent") return { outcome: "added" };
+    const triesUntilThere = tries;
+    const there = await index.now(subdir, fileName, sha256, signal);
+    if (there) {
+      const settled = settle(received, there, onConflict, origin);
+      // A try whose answer was lost may have succeeded.
+      if (settled === "keep") return { outcome: triesUntilThere > 1 ? "added" : "kept" };
+      return settled === "skip" ? { outcome: "skipped" } : sendOver();
+    }
+    if (onConflict === "skip") return { outcome: "skipped" };
+    if (onConflict === "replace") return sendOver();
+    throw unseen(service, received);
+  };
+
+  return {
+    where: service.where,
+    seen: noSeen,
+    placeOf: () => undefined,
+    async present(offers, signal) {
+      const found = new Map<string, Present[]>();
+      const inSubdir = async ([subdir, fileNames]: readonly [string, ReadonlySet<string>]) => {
+        for (const fileName of fileNames) {
+          const there = await index.listed(subdir, fileName, signal);
+          if (there) found.set(fileName, [...(found.get(fileName) ?? []), there]);
+        }
+      };
+      await Promise.all([...asked(offers)].map(inSubdir));
+      return found;
+    },
+    staging() {
+      folder ??= mkdtemp(join(tmpdir(), "meso-forge-mirror-"));
+      return folder;
+    },
+    async take(received, present, options) {
+      const { fileName, subdir, sha256 } = received;
+      const path = `${subdir}/${fileName}`;
+      const earlier = claimed.get(path);
+      if (earlier === sha256) return { outcome: "kept" };
+      if (earlier !== undefined)
+        throw conflict(fileName, { subdir, recorded: { sha256: earlier } }, options.origin, sha256);
+      claimed.set(path, sha256);
+      try {
+        return await take(received, present, options);
+      } catch (e) {
+        claimed.delete(path);
+        throw e;
+      }
+    },
+    publish: async () => [],
+    async close() {
+      if (folder) await rm(await folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** How often a service is asked again, and for how long. */
+export function retryOf(context: TargetContext): Omit<RetryOptions, "signal"> {
+  return { attempts: context.retryAttempts, longestWaitMs: context.longestWaitMs, clock: context.clock };
+}
+
+/** Which names to look for in which subdirs. */
+function asked(offers: readonly Offer[]): Map<string, Set<string>> {
+  const bySubdir = new Map<string, Set<string>>();
+  for (const { subdir, fileName } of offers)
+    for (const s of subdir === undefined ? USUAL : [subdir]) {
+      const names = bySubdir.get(s) ?? new Set();
+      bySubdir.set(s, names.add(fileName));
+    }
+  return bySubdir;
+}
+
+/** What is to be said and done about statuses that mean something particular to a service. */
+export interface Refusals {
+  /** Who has to be let in, and how: for 401 and 403. */
+  readonly key: string;
+  readonly [status: number]: { readonly error?: "hash" | "package"; readonly why?: string; readonly next: string };
+}
+
+/**
+ * An answer with an error status, as an error of ours that names the package and has the service's own words.
+ * @returns a TransferError that may pass where another try may succeed.
+ */
+export function refusal(service: string, fileName: string, answer: ApiAnswer, rules: Refusals): MirrorError {
+  const { status, headers } = answer;
+  const words = wordsOf(answer);
+  const general = refusedBy(new URL(answer.url), status, headers, words);
+  const rule = rules[status];
+  const what = `${fileName}: ${service} did not take it`;
+  const said = `the server answered ${status}${words ? `: ${words}` : ""}`;
+  const why = rule?.why === undefined ? said : `${rule.why} (${said})`;
+  const retry = { mayPass: general.mayPass, retryAfterMs: general.retryAfterMs };
+  if (rule?.error === "hash")
+    return new TransferError("HASH_MISMATCH", { what, why, next: rule.next }, { mayPass: true });
+  if (rule?.error === "package") return new PackageError("BAD_METADATA", { what, why, next: rule.next });
+  if (status === 401 || status === 403 || status === 407)
+    return new TransferError("REFUSED", { what, why, next: rule?.next ?? rules.key }, retry);
+  if (status === 413)
+    return new PackageError("TOO_LARGE", { what, why, next: rule?.next ?? "ask whoever runs it for a higher limit" });
+  if (status === 404)
+    return new TransferError(
+      "NOT_FOUND",
+      { what, why, next: rule?.next ?? "check the channel's name and address; it has to be there already" },
+      retry,
+    );
+  return new TransferError(general.code, { what, why, next: rule?.next ?? general.next }, retry);
+}
+
+/** The server's own words, out of whatever they are wrapped in. */
+function wordsOf({ headers, body }: ApiAnswer): string {
+  const text = Buffer.from(body.subarray(0, 4000)).toString("utf8");
+  if (/html/i.test(headers.get("content-type") ?? "") || /^\s*</.test(text)) return "";
+  try {
+    return redactText(wordsIn(JSON.parse(text)).join("; "));
+  } catch {
+    return redactText(text);
+  }
+}
+
+function wordsIn(value: unknown, depth = 0): string[] {
+  if (typeof value === "string") return [value];
+  if (typeof value !== "object" || value === null || depth > 3) return [];
+  return Object.values(value).flatMap((v) => wordsIn(v, depth + 1));
+}
+
+/** The members of a JSON answer. @throws TransferError SERVER_ERROR when it is none */
+export function jsonOf(service: string, fileName: string, answer: ApiAnswer): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(answer.body).toString("utf8"));
+    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+  } catch {
+    // Told below.
+  }
+  throw malformed(service, fileName, "it is not the JSON that was expected");
+}
+
+/**
+ * Where a file is to be sent, and the form fields that prove that it may be, as an answer tells it.
+ * @throws TransferError SERVER_ERROR when it does not, or tells of a place that nothing is sent to
+ */
+export function formFields(
+  service: string,
+  fileName: string,
+  address: unknown,
+  fields: unknown,
+): { readonly url: string; readonly fields: FormPart[] } {
+  let url: URL;
+  try {
+    url = new URL(String(address));
+  } catch {
+    throw malformed(service, fileName, "it names no place to send the file to");
+  }
+  if (url.protocol !== "https:" && url.protocol !== "http:")
+    throw malformed(service, fileName, `it wants the file at a ${url.protocol} address`);
+  url.username = "";
+  url.password = "";
+  if (!tableOf(fields)) throw malformed(service, fileName, "its form has no fields");
+  const parts = Object.entries(fields).map(([name, value]) => {
+    if (typeof value !== "string") throw malformed(service, fileName, `the field ${name} of its form is no text`);
+    hideSecret(value);
+    return { name, value };
+  });
+  return { url: url.toString(), fields: parts };
+}
+
+export function malformed(service: string, fileName: string, why: string): TransferError {
+  return new TransferError(
+    "SERVER_ERROR",
+    {
+      what: `${fileName}: the answer of ${service} can't be understood`,
+      why,
+      next: "check the address; run again, or tell whoever runs it",
+    },
+    { mayPass: false },
+  );
+}
+
+function notReplaced(service: Service, { fileName, subdir }: Received): PackageError {
+  return new PackageError("CONFLICT", {
+    what: `${fileName}: ${service.name} does not let it be replaced`,
+    why: `${service.where} has other bytes as ${subdir}/${fileName}, and keeps them`,
+    next: "nothing was changed; remove the file there first, or choose --on-conflict skip",
+  });
+}
+
+function unseen(service: Service, { fileName, subdir, sha256 }: Received): PackageError {
+  return new PackageError("CONFLICT", {
+    what: `${fileName}: the target has a file of this name already`,
+    why: `${service.where} says so of ${subdir}/${fileName}, and does not show which; ours has sha256 ${sha256}`,
+    next: "run again when its index is up to date, or choose --on-conflict skip or replace",
+  });
+}
