@@ -22,7 +22,7 @@ export interface Asset extends Artifact {
 /** The files of a release, in GitHub's order. */
 export async function assetsOf(github: GitHubApi, of: Release, signal: AbortSignal): Promise<Asset[]> {
   const at = `${pathOf(of)}/releases`;
-  const tag = of.tag?.split("/").map(encodeURIComponent).join("/");
+  const tag = of.tag === undefined ? undefined : encodeURIComponent(of.tag);
   const release = await github.get(tag === undefined ? `${at}/latest` : `${at}/tags/${tag}`, signal);
   const id = numberOf(release, "id");
   if (id === undefined) throw badAnswer(nameOf(of), "the release has no id");
