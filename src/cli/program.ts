@@ -93,7 +93,10 @@ export function program(exit: (code: number) => void): Command {
     .option("-s, --sources <source,…>", "URLs, files, folders, globs, lock files or channels; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
     .addOption(
-      new Option("--src-type <type>", "the type of all sources; inferred when absent (url, local, zip, tgz, …)"),
+      new Option(
+        "--src-type <type>",
+        "the type of all sources; inferred when absent (url, local, zip, pr, github, azure, …)",
+      ),
     )
     .addOption(
       new Option("--src-path <regex>", "which packages of an archive or artifact, by the path inside; every match"),
