@@ -10,7 +10,14 @@ export interface Told {
 }
 
 export type UsageCode = "BAD_FLAG" | "BAD_CONFIG" | "NO_TARGET" | "NO_SOURCE" | "BAD_SOURCE" | "BAD_TARGET" | "NOT_YET";
-export type SourceCode = "NOT_FOUND" | "UNREADABLE" | "BAD_INDEX" | "BAD_ANSWER" | "UNSOLVABLE" | "BAD_LOCK";
+export type SourceCode =
+  | "NOT_FOUND"
+  | "UNREADABLE"
+  | "BAD_INDEX"
+  | "BAD_ANSWER"
+  | "UNSOLVABLE"
+  | "BAD_LOCK"
+  | "BAD_BUNDLE";
 export type TransferCode =
   | "UNREACHABLE"
   | "REFUSED"

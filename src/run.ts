@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
+import { UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
@@ -50,6 +51,8 @@ export interface MirrorOptions {
   readonly platforms?: readonly string[];
   /** Environments (or categories) of lock files that are taken; all when absent. */
   readonly environments?: readonly string[];
+  /** A bundle as target is to be the difference to this manifest: its path, or that of the bundle with it. */
+  readonly sinceManifest?: string;
   /** Subdirs to take, such as "linux-64"; all when absent. */
   readonly subdirs?: readonly string[];
   /** Settings that are stronger than those of the environment and the file. */
@@ -113,6 +116,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     concurrency: settings.max_concurrent_downloads,
     clock,
     s3: s3Of(settings),
+    sinceManifest: options.sinceManifest,
     warn,
   });
   // A dry run leaves the target as it is.
@@ -170,6 +174,13 @@ async function openTargets(options: MirrorOptions, context: TargetContext): Prom
     const target = await openTarget(text, options.targetType, context);
     if (targets.some((t) => t.where === target.where)) await target.close();
     else targets.push(target);
+  }
+  if (options.sinceManifest !== undefined && !targets.some((t) => t.bundle)) {
+    throw new UsageError("BAD_FLAG", {
+      what: `--since-manifest ${options.sinceManifest}`,
+      why: "no target is a bundle",
+      next: "name one, such as --target-path bundle.tar, or leave the flag out",
+    });
   }
   // Packages wait where they can be linked from.
   return targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined));

@@ -86,6 +86,11 @@ test("a pixi.lock is recognised; its packages come with the channel's record of 
   assert.equal(warnings.filter((w) => /1 left out, since PyPI packages/.test(w)).length, 1, warnings.join("\n"));
   const again = await run({ sources: [lock], target });
   assert.deepEqual([again.report.added, again.report.kept], [0, 2]);
+  // A later hot-fix takes the place of the earlier.
+  const index = "c/linux-64/repodata.json";
+  server.files.set(index, Buffer.from(String(server.files.get(index)).replace("hotfix >=1", "hotfix >=2")));
+  await run({ sources: [lock], target });
+  assert.deepEqual(repodata(target, "linux-64")["packages.conda"][a.fileName]?.["depends"], ["hotfix >=2"]);
 });
 
 test("the hashes bind: what the channel holds today under the name is refused, and its record is not used", async () => {

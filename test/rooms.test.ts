@@ -16,12 +16,13 @@ const MAY: Record<string, readonly string[]> = {
   index: ["conda", "codec"],
   transfer: ["conda", "package", "auth"],
   lock: ["conda", "transfer"],
+  bundle: ["conda"],
   s3: ["transfer", "auth"],
-  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3"],
+  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3", "bundle"],
   solve: [],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],
-  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3"],
+  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3", "bundle"],
   cli: ["config"],
 };
 const LEAVES = ["errors.ts", "version.ts"];

@@ -57,6 +57,7 @@ export function mirrorOptions(
     ...(flags.config === undefined ? {} : { config: flags.config }),
     ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
     ...(flags.apiKey === undefined ? {} : { apiKey: flags.apiKey }),
+    ...(flags.sinceManifest === undefined ? {} : { sinceManifest: flags.sinceManifest }),
     attestations: flags.attestation ?? [],
     ci: ciFilter(flags),
     platforms: flags.platform ?? [],

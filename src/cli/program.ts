@@ -31,6 +31,7 @@ export interface MirrorFlags extends CommonFlags, S3Flags {
   readonly withDeps?: string;
   readonly platform?: readonly string[];
   readonly environment?: readonly string[];
+  readonly sinceManifest?: string;
   readonly subdir?: readonly string[];
   readonly nameFilter?: string;
   readonly branch?: string;
@@ -156,6 +157,7 @@ export function program(exit: (code: number) => void): Command {
       ),
     )
     .addOption(new Option("--subdir <subdir>", "only this subdir of channels; repeatable").argParser(collect))
+    .option("--since-manifest <file>", "pack into a bundle only what differs from this manifest, or from a bundle's")
     .option("--dry-run", "print the plan, change nothing")
     .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)
     .option("--retry-attempts <n>", "repetitions after a failure that may pass (3)", whole)

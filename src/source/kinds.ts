@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
 import type { TokenSettings } from "../auth/credentials.ts";
+import { isBundle } from "../bundle/path.ts";
 import { formatOf } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
 import { UsageError } from "../errors.ts";
@@ -14,6 +15,7 @@ import type { RetryOptions } from "../transfer/retry.ts";
 import { archiveSource, namesArchive } from "./archive.ts";
 import { azureAddress } from "./azure/address.ts";
 import { azureSource } from "./azure.ts";
+import { bundleSource } from "./bundle.ts";
 import { channelSource } from "./channel.ts";
 import { channelAddress, isChannelFolder, isChannelName } from "./channel-address.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
@@ -72,6 +74,7 @@ interface SourceKind {
 export const SOURCE_KINDS = {
   url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
   lock: { recognises: isLock, open: lockSource },
+  bundle: { recognises: isBundle, open: bundleSource },
   zip: { recognises: (text) => namesArchive(text, "zip", "here"), open: archiveSource },
   "zip-url": { recognises: (text) => namesArchive(text, "zip", "url"), open: archiveSource },
   tgz: { recognises: (text) => namesArchive(text, "tgz", "here"), open: archiveSource },

@@ -208,7 +208,8 @@ async function fromUrl(
     context.warn(`${fileName}: its channel has other bytes today than the lock file promises; the lock file binds`);
     return urlRef(at, own, context);
   }
-  return urlRef(at, { ...known, ...own }, context);
+  const both = { ...known, ...own };
+  return urlRef(at, both.subdir === undefined ? both : { ...both, current: true }, context);
 }
 
 function differ(

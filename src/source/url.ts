@@ -60,7 +60,7 @@ export function parsePackageUrl(text: string): PackageUrl {
 }
 
 /** What is known of the package at a URL from elsewhere than the URL itself. */
-export type Known = Pick<PackageRef, "sha256" | "md5" | "size" | "subdir" | "record">;
+export type Known = Pick<PackageRef, "sha256" | "md5" | "size" | "subdir" | "record" | "current">;
 
 /** The package at a URL, and what lies at the mirrors of its place. What is known binds. */
 export function urlRef(

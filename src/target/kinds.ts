@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
+import { isBundlePath } from "../bundle/path.ts";
 import { UsageError } from "../errors.ts";
 import type { S3Wishes } from "../s3/address.ts";
 import type { ApiClient } from "../transfer/api.ts";
@@ -34,6 +35,8 @@ export interface TargetContext {
   readonly concurrency: number;
   readonly clock: Clock;
   readonly s3: S3Wishes;
+  /** A manifest, or a bundle with one, to which bundles are to be the difference. */
+  readonly sinceManifest?: string | undefined;
   readonly warn: (message: string) => void;
 }
 
@@ -62,6 +65,11 @@ export const TARGET_KINDS = {
     pathless: true,
     open: async (text, context) =>
       (await import("./rattler-cache.ts")).openRattlerCache(text.replace(/^cache:/, ""), context),
+  },
+  bundle: {
+    aliases: [],
+    recognises: isBundlePath,
+    open: async (text, { sinceManifest }) => (await import("./bundle.ts")).bundleTarget(text, sinceManifest),
   },
   local: {
     aliases: ["file"],

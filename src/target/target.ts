@@ -13,6 +13,8 @@ export interface Target {
   readonly where: string;
   /** Set where it is a channel's folder on this machine: a worker may put packages there that nothing has the name of. */
   readonly folder?: string;
+  /** It is a bundle: the one kind that makes differences to a manifest. */
+  readonly bundle?: true;
   /** What it remembers of origins that tell no hash. */
   readonly seen: Seen;
   /** What it has, or lists, under the names on offer. May leave out what only an upload can tell. */

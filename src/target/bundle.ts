@@ -1,0 +1,198 @@
+import { createReadStream } from "node:fs";
+import { copyFile, link, mkdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { indexPath, MANIFEST } from "../bundle/layout.ts";
+import { type BundleEntry, type Manifest, writeManifest } from "../bundle/manifest.ts";
+import { type Bundle, openBundle, readManifestFrom } from "../bundle/read-bundle.ts";
+import { writeBundle } from "../bundle/write-bundle.ts";
+import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
+import { mergedPieces } from "../index/merge.ts";
+import { conflict, type Present, settle } from "../plan/plan.ts";
+import { openFile } from "../transfer/open-file.ts";
+import { openPart } from "../transfer/part.ts";
+import type { Received } from "../transfer/worker-messages.ts";
+import { type Held, type NextBundle, nextBundle } from "./bundle-content.ts";
+import { makeIncoming, removeIncoming } from "./incoming.ts";
+import type { Addition } from "./subdir-job.ts";
+import type { Target } from "./target.ts";
+
+/**
+ * A channel in one file, to be carried where no network goes. What an earlier run put into the file stays in it; what the
+ * channel of `since` has is not packed again. The file is written anew when all is there, and takes its name in one step.
+ * @param since path of a manifest, or of the bundle with it: only the difference to it is packed.
+ * @throws SourceError BAD_BUNDLE for `since`; TargetError UNWRITABLE where something else has the file's name
+ */
+export async function bundleTarget(text: string, since?: string): Promise<Target> {
+  const file = resolve(/^file:/i.test(text) ? fileURLToPath(text) : text);
+  const own = join(dirname(file), `.${basename(file)}.meso-forge-mirror`);
+  const base = since === undefined ? undefined : await readManifestFrom(since);
+  const old = await openOld(file);
+  const held = heldBefore(base, old);
+  const byName = new Map<string, Held[]>();
+  for (const one of held.values()) {
+    const { fileName } = one.entry;
+    byName.set(fileName, [...(byName.get(fileName) ?? []), one]);
+  }
+  /** Packages that came in this run: by place, where they wait. */
+  const taken = new Map<string, { readonly received: Received; readonly path: string }>();
+  let staging: Promise<string> | undefined;
+  const stage = () => {
+    staging ??= mkdir(own, { recursive: true }).then(() => makeIncoming(own));
+    return staging;
+  };
+
+  /** Places that packages of this run have, by what they are: the first to arrive has it. */
+  const claimed = new Map<string, string>();
+  let kept = 0;
+  const keep = async (received: Received): Promise<void> => {
+    const path = join(await stage(), `package-${kept++}`);
+    // Other targets of the run may still need the staged file.
+    await link(received.stagedPath, path).catch(() => copyFile(received.stagedPath, path));
+    taken.set(`${received.subdir}/${received.fileName}`, { received, path });
+  };
+
+  const contentOf =
+    (next: NextBundle) =>
+    (path: string): AsyncIterable<Uint8Array> | Iterable<Uint8Array> => {
+      if (path === MANIFEST) return [writeManifest(next.manifest)];
+      const came = taken.get(path);
+      if (came) return createReadStream(came.path, { highWaterMark: 1024 * 1024 });
+      for (const [subdir, { index, change }] of next.indexes)
+        if (path === indexPath(subdir)) return mergedPieces(index, change);
+      const member = old?.members.get(path);
+      if (!member || member.size === 0) return [];
+      const { start, size } = member;
+      return createReadStream(file, { start, end: start + size - 1, highWaterMark: 1024 * 1024 });
+    };
+
+  return {
+    where: file,
+    bundle: true,
+    seen: { versionOf: () => undefined, remember: () => undefined, save: async () => undefined },
+    async present(offers) {
+      const found = new Map<string, Present[]>();
+      for (const { fileName } of offers) {
+        const there = byName.get(fileName);
+        if (there) found.set(fileName, there.map(presentOf));
+      }
+      return found;
+    },
+    placeOf(subdir, fileName) {
+      const member = old?.members.get(`${subdir}/${fileName}`);
+      if (!member) return undefined;
+      const part = { start: member.start, length: member.size };
+      const origin = `${file}: ${member.path}`;
+      return { origin, address: { path: file, part }, open: openPart(openFile(file), part, origin) };
+    },
+    staging: stage,
+    async take(received, present, { onConflict, origin }) {
+      const { fileName, subdir, sha256, record, v3, runExports } = received;
+      const addition: Addition = { subdir, fileName, record, sha256, v3, runExports };
+      const earlier = claimed.get(`${subdir}/${fileName}`);
+      if (earlier === sha256) return { outcome: "kept" };
+      if (earlier !== undefined) throw conflict(fileName, { subdir, recorded: { sha256: earlier } }, origin, sha256);
+      claimed.set(`${subdir}/${fileName}`, sha256);
+      const there = present.find((p) => p.subdir === subdir);
+      const decision = settle(received, there, onConflict, origin);
+      if (decision === "keep") return { outcome: "kept" };
+      if (decision === "skip") return { outcome: "skipped" };
+      await keep(received);
+      return { outcome: decision === "add" ? "added" : "replaced", addition };
+    },
+    async publish(additions, { warn }) {
+      try {
+        const next = await nextBundle({
+          base,
+          old,
+          held,
+          additions,
+          taken: new Map([...taken].map(([p, t]) => [p, t.received])),
+        });
+        for (const path of next.dropped)
+          warn(
+            `${path} was left out: its bytes are in none of the files at hand; name the manifest of the bundle that has them with --since-manifest`,
+          );
+        const bytes = writeManifest(next.manifest);
+        const changed = !old || Buffer.compare(bytes, writeManifest(old.manifest)) !== 0;
+        if (changed) {
+          const temporary = join(await stage(), "bundle");
+          await writeBundle(temporary, next.manifest, contentOf(next));
+          await rename(temporary, file);
+        }
+        const beside = manifestPath(file);
+        if (changed || !(await stat(beside).catch(() => undefined))) {
+          const temporary = join(await stage(), "manifest");
+          await writeFile(temporary, bytes);
+          await rename(temporary, beside);
+        }
+        return next.subdirs.map(({ subdir, records, version }) => ({
+          subdir,
+          records,
+          version,
+          written: changed ? [file] : [],
+        }));
+      } catch (e) {
+        throw e instanceof MirrorError ? e : unwritable(file, e);
+      }
+    },
+    async close() {
+      if (!staging) return;
+      const mine = await staging.catch(() => undefined);
+      staging = undefined;
+      if (mine !== undefined) await removeIncoming(mine);
+      await rmdir(own).catch(() => undefined);
+    },
+  };
+}
+
+/** Where the manifest of a bundle is kept for the next one. */
+function manifestPath(file: string): string {
+  return file.replace(/\.tar$/i, "").concat(".manifest.json");
+}
+
+async function openOld(file: string): Promise<Bundle | undefined> {
+  const found = await stat(file).catch(() => undefined);
+  if (!found) return undefined;
+  try {
+    return await openBundle(file);
+  } catch (e) {
+    const why = asMirrorError(e, file).why;
+    throw new TargetError("UNWRITABLE", {
+      what: `${file}: the bundle can't be written`,
+      why: `what has that name is no bundle that could be added to (${why})`,
+      next: "choose another --target-path, or remove the file",
+      cause: e,
+    });
+  }
+}
+
+/** What the channel of the bundle has before this run: what the manifest to start from tells, and what lies in the file. */
+function heldBefore(base: Manifest | undefined, old: Bundle | undefined): ReadonlyMap<string, Held> {
+  const held = new Map<string, Held>();
+  for (const [path, entry] of base?.entries ?? []) held.set(path, { entry, at: "base" });
+  for (const [path, entry] of old?.manifest.entries ?? []) {
+    const known = held.get(path)?.entry;
+    if (entry.here && known?.sha256 !== entry.sha256) held.set(path, { entry, at: "old" });
+    else if (known?.sha256 === entry.sha256) held.set(path, { entry: { ...known, record: entry.record }, at: "base" });
+  }
+  return held;
+}
+
+function presentOf({ entry }: { readonly entry: BundleEntry }): Present {
+  const { subdir, fileName, sha256, md5, size } = entry;
+  return { subdir, fileName, recorded: { sha256, md5, size }, fileSize: size };
+}
+
+function unwritable(file: string, e: unknown): TargetError {
+  const code = (e as NodeJS.ErrnoException).code;
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  return new TargetError(full ? "FULL" : "UNWRITABLE", {
+    what: `${file}: the bundle could not be written`,
+    why: (e as Error).message,
+    next: full
+      ? "free some space and run again: it takes what the packages have twice"
+      : "choose another --target-path",
+    cause: e,
+  });
+}

@@ -1,0 +1,316 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import fc from "fast-check";
+import { layoutOf, tarHeader } from "../src/bundle/layout.ts";
+import { type BundleEntry, type Manifest, readManifest, writeManifest } from "../src/bundle/manifest.ts";
+import { openBundle, verifyBundle } from "../src/bundle/read-bundle.ts";
+import { SourceError } from "../src/errors.ts";
+import { type MirrorOptions, mirror } from "../src/main.ts";
+import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
+import { fileServer } from "./servers/file-server.ts";
+import { listed, temporary, visible, written } from "./support/folders.ts";
+
+const linux = { subdir: "linux-64", build: "h0_0" };
+const a = buildConda({ name: "a", ...linux, files: { "share/a.bin": randomBytes(1_500_000) } });
+const b = buildTarBz2({ name: "b" });
+const c = buildConda({ name: "c" });
+const d = buildConda({ name: "d", ...linux });
+const never = new AbortController().signal;
+
+/** A channel in a folder, the record of `a` hot-fixed as only upstream can. */
+async function upstream(packages: readonly BuiltPackage[], hotfix = "hotfix >=1"): Promise<string> {
+  const channel = temporary();
+  const sources = written(temporary(), packages);
+  await mirror({ sources, target: channel, env: {} });
+  fix(channel, hotfix);
+  return channel;
+}
+
+function fix(channel: string, hotfix: string): void {
+  const path = join(channel, "linux-64/repodata.json");
+  const text = readFileSync(path, "utf8");
+  const own = /("a-1\.0-h0_0\.conda":\{.*?)"depends":\[.*?\](?:,"x_unknown":\{.*?\})?/;
+  writeFileSync(path, text.replace(own, `$1"depends":["${hotfix}"],"x_unknown":{"n":12345678901234567890}`));
+  for (const name of readdirSync(join(channel, "linux-64")))
+    if (/\.zst$/.test(name)) rmSync(join(channel, "linux-64", name));
+}
+
+const run = (options: Partial<MirrorOptions> & Pick<MirrorOptions, "sources" | "target">) =>
+  mirror({ env: {}, settings: { retry_attempts: 0 }, ...options });
+const channel = (folder: string) => ({ sources: [folder], sourceType: "channel" });
+const recordText = (folder: string, name: string) =>
+  new RegExp(`"${name}[^"]*":(\\{.*?\\})(?=[,}]"|\\})`).exec(
+    readFileSync(join(folder, "linux-64/repodata.json"), "utf8"),
+  )?.[1];
+const codes = (report: Awaited<ReturnType<typeof mirror>>) =>
+  report.packages.map((p) => (p.outcome === "failed" ? p.error.code : p.outcome));
+
+test("a channel goes through a bundle whole: packages, and records byte for byte", async () => {
+  const from = await upstream([a, b, c]);
+  const bundle = join(temporary(), "bundle.tar");
+  const packed = await run({ ...channel(from), target: bundle });
+  assert.deepEqual([packed.exitCode, packed.added], [0, 3]);
+  assert.deepEqual(readdirSync(dirname(bundle)).sort(), ["bundle.manifest.json", "bundle.tar"]);
+  const target = join(temporary(), "inside");
+  const applied = await run({ sources: [bundle], target });
+  assert.deepEqual([applied.exitCode, applied.added], [0, 3]);
+  assert.ok(applied.packages.every((p) => "verified" in p && p.verified));
+  assert.deepEqual([listed(target, "linux-64"), listed(target, "noarch")], [[a.fileName], [b.fileName, c.fileName]]);
+  const record = recordText(from, "a");
+  assert.ok(record?.includes("12345678901234567890"), record);
+  assert.equal(recordText(target, "a"), record);
+  assert.deepEqual(readFileSync(join(target, "linux-64", a.fileName)), a.bytes);
+  const before = visible(target);
+  const again = await run({ sources: [bundle], target });
+  assert.deepEqual([again.added, again.kept, visible(target)], [0, 3, before]);
+});
+
+test("the same content gives the same bundle, whatever the order and the way it came; any tar can open it", async () => {
+  const from = await upstream([a, b, c]);
+  const server = await fileServer(
+    Object.fromEntries(Object.keys(visible(from)).map((path) => [`x/${path}`, readFileSync(join(from, path))])),
+  );
+  const [one, two] = [join(temporary(), "one.tar"), join(temporary(), "two.tar")];
+  await run({ ...channel(from), target: one });
+  const urls = [`noarch/${c.fileName}`, `linux-64/${a.fileName}`, `noarch/${b.fileName}`];
+  for (const url of urls) assert.equal((await run({ sources: [`${server.url}/x/${url}`], target: two })).exitCode, 0);
+  assert.ok(readFileSync(one).equals(readFileSync(two)), "they differ");
+  const out = temporary();
+  const ended = spawnSync("python3", [
+    "-c",
+    `import tarfile; tarfile.open(${JSON.stringify(one)}).extractall(${JSON.stringify(out)})`,
+  ]);
+  assert.equal(ended.status, 0, String(ended.stderr));
+  assert.deepEqual(readFileSync(join(out, "noarch", b.fileName)), b.bytes);
+  assert.deepEqual(listed(out, "linux-64"), [a.fileName]);
+  assert.equal(recordText(out, "a"), recordText(from, "a"));
+});
+
+test("a difference holds what is new and what was hot-fixed, and needs what came before it", async () => {
+  const from = await upstream([a, b]);
+  const folder = temporary();
+  const [full, next] = [join(folder, "full.tar"), join(folder, "next.tar")];
+  await run({ ...channel(from), target: full });
+  const inside = join(temporary(), "inside");
+  await run({ sources: [full], target: inside });
+
+  await run({ sources: written(temporary(), [d]), target: from });
+  fix(from, "hotfix >=2");
+  const packed = await run({ ...channel(from), target: next, sinceManifest: join(folder, "full.manifest.json") });
+  assert.deepEqual([packed.exitCode, packed.added, packed.kept], [0, 1, 2]);
+  const bundle = await openBundle(next);
+  assert.deepEqual([...bundle.members.keys()], ["bundle.json", "linux-64/repodata.json", `linux-64/${d.fileName}`]);
+  assert.deepEqual(
+    [...bundle.manifest.entries.values()].map((e) => [e.fileName, e.here]),
+    [
+      [a.fileName, false],
+      [d.fileName, true],
+      [b.fileName, false],
+    ],
+  );
+  // The bundle itself serves as well as its manifest.
+  const twin = join(temporary(), "next.tar");
+  await run({ ...channel(from), target: twin, sinceManifest: full });
+  assert.ok(readFileSync(twin).equals(readFileSync(next)));
+
+  const applied = await run({ sources: [next], target: inside });
+  assert.deepEqual([applied.exitCode, applied.added, applied.kept], [0, 1, 2]);
+  assert.deepEqual(listed(inside, "linux-64"), [a.fileName, d.fileName]);
+  assert.ok(recordText(inside, "a")?.includes("hotfix >=2"));
+  assert.equal(recordText(inside, "a"), recordText(from, "a"));
+
+  const elsewhere = join(temporary(), "elsewhere");
+  const lacking = await run({ sources: [next], target: elsewhere });
+  assert.deepEqual([lacking.exitCode, codes(lacking).sort()], [1, ["NOT_FOUND", "NOT_FOUND", "added"]]);
+  const why = lacking.packages.find((p) => p.outcome === "failed");
+  assert.ok(why?.outcome === "failed" && /apply the bundles that were made before/.test(why.error.next));
+});
+
+test("a repeated run fetches nothing and leaves the bundle as it is; more is added to it", async () => {
+  const server = await fileServer({ [a.fileName]: a.bytes, [c.fileName]: c.bytes });
+  const bundle = join(temporary(), "bundle.tar");
+  const urls = [a, c].map((p) => `${server.url}/${p.fileName}#sha256:${p.sha256}`);
+  await run({ sources: [urls[0] as string], target: bundle });
+  const before = visible(dirname(bundle));
+  const again = await run({ sources: [urls[0] as string], target: bundle });
+  assert.deepEqual([again.kept, visible(dirname(bundle)), server.requests.length], [1, before, 1]);
+  const more = await run({ sources: urls, target: bundle });
+  assert.deepEqual([more.added, more.kept, server.requests.length], [1, 1, 2]);
+  await verifyBundle(await openBundle(bundle), never);
+  assert.deepEqual(
+    [...(await openBundle(bundle)).manifest.entries.keys()],
+    [`linux-64/${a.fileName}`, `noarch/${c.fileName}`],
+  );
+  const other = buildConda({ name: "c", depends: ["x"] });
+  const changed = await run({ sources: written(temporary(), [other]), target: bundle });
+  assert.deepEqual(codes(changed), ["CONFLICT"]);
+  const replaced = await run({ sources: written(temporary(), [other]), target: bundle, onConflict: "replace" });
+  assert.deepEqual(codes(replaced), ["replaced"]);
+  const { manifest } = await openBundle(bundle);
+  assert.equal(manifest.entries.get(`noarch/${c.fileName}`)?.sha256, other.sha256);
+});
+
+test("a bundle is one target among others, and a file that is none is not written over", async () => {
+  const [folder, bundle] = [join(temporary(), "channel"), join(temporary(), "bundle.tar")];
+  const both = await run({ sources: written(temporary(), [a, b]), target: [folder, bundle] });
+  assert.deepEqual([both.exitCode, both.added], [0, 4]);
+  const foreign = join(temporary(), "foreign.tar");
+  writeFileSync(foreign, "precious");
+  await assert.rejects(run({ sources: written(temporary(), [a]), target: foreign }), { code: "UNWRITABLE" });
+  assert.equal(readFileSync(foreign, "utf8"), "precious");
+  await assert.rejects(run({ sources: written(temporary(), [a]), target: folder, sinceManifest: bundle }), {
+    code: "BAD_FLAG",
+  });
+  await assert.rejects(run({ sources: written(temporary(), [a]), target: bundle, sinceManifest: foreign }), {
+    code: "BAD_BUNDLE",
+  });
+});
+
+test("wherever a byte is changed, cut off or added, the bundle is refused and nothing is applied", async () => {
+  const bundle = join(temporary(), "bundle.tar");
+  await run({ sources: written(temporary(), [b, c, d]), target: bundle });
+  const whole = readFileSync(bundle);
+  const damaged = join(temporary(), "damaged.tar");
+  const damage = fc.oneof(
+    fc.tuple(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 })).map(([at, flip]) => {
+      const bytes = Buffer.from(whole);
+      bytes[at] = (bytes[at] as number) ^ flip;
+      return bytes;
+    }),
+    fc.nat(whole.length - 1).map((length) => whole.subarray(0, length)),
+    fc.uint8Array({ minLength: 1, maxLength: 2000 }).map((more) => Buffer.concat([whole, more])),
+  );
+  await fc.assert(
+    fc.asyncProperty(damage, async (bytes) => {
+      writeFileSync(damaged, bytes);
+      const check = async () => verifyBundle(await openBundle(damaged), never);
+      await assert.rejects(check, (e: SourceError) => e instanceof SourceError && e.code === "BAD_BUNDLE");
+    }),
+    { numRuns: 400 },
+  );
+  const target = join(temporary(), "inside");
+  for (const at of [0, 600, Math.floor(whole.length / 2), whole.length - 1]) {
+    const bytes = Buffer.from(whole);
+    bytes[at] = (bytes[at] as number) ^ 1;
+    writeFileSync(damaged, bytes);
+    const report = await run({ sources: [damaged], sourceType: "bundle", target });
+    assert.deepEqual([report.exitCode, codes(report)], [3, ["BAD_BUNDLE"]]);
+    assert.deepEqual(existsSync(target) ? Object.keys(visible(target)) : [], []);
+  }
+});
+
+const hex = (digits: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${digits}}$`));
+const entry = fc.record({
+  subdir: fc.constantFrom("linux-64", "noarch", "osx-arm64"),
+  fileName: fc.stringMatching(/^[a-z][a-z0-9_]{0,120}-1\.0-0\.conda$/),
+  size: fc.oneof(fc.nat(5000), fc.integer({ min: 8 ** 11 - 2, max: 8 ** 11 + 2 })),
+  sha256: hex(64),
+  md5: hex(32),
+  record: hex(64),
+  here: fc.boolean(),
+});
+const manifests = fc
+  .record({ since: fc.option(hex(64), { nil: null }), packages: fc.array(entry, { maxLength: 8 }) })
+  .map(({ since, packages }): Manifest => {
+    const entries = new Map<string, BundleEntry>(packages.map((p) => [`${p.subdir}/${p.fileName}`, { ...p }]));
+    const sorted = [...entries.keys()].sort().map((path) => [path, entries.get(path) as BundleEntry] as const);
+    return { since, indexes: new Map([["noarch", { size: 7, sha256: "0".repeat(64) }]]), entries: new Map(sorted) };
+  });
+
+test("a manifest that is written is read as it was, and tells the place of every byte", () => {
+  fc.assert(
+    fc.property(manifests, (manifest) => {
+      assert.deepEqual(readManifest(writeManifest(manifest), "x"), manifest);
+      const { members, size } = layoutOf(manifest);
+      let at = 0;
+      for (const m of members) {
+        assert.equal(m.start, at + m.header.length);
+        at = Math.ceil((m.start + m.size) / 512) * 512;
+      }
+      assert.equal(size, at + 1024);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test("whatever a manifest says, it is read or refused, and no name leads out of the channel", () => {
+  const names = fc.constantFrom(
+    "../a-1-0.conda",
+    "/etc/a-1-0.conda",
+    "noarch/../a-1-0.conda",
+    "noarch/sub/a-1-0.conda",
+    "noarch\\a-1-0.conda",
+    "C:/a-1-0.conda",
+    "noarch/a.conda",
+    "NOARCH/a-1-0.conda",
+    "noarch/a-1-0.conda\0",
+    "noarch/.a-1-0.conda",
+    "a-1-0.conda",
+    "__proto__",
+  );
+  const good: BundleEntry = {
+    subdir: "noarch",
+    fileName: "a-1-0.conda",
+    size: 1,
+    sha256: "0".repeat(64),
+    md5: "0".repeat(32),
+    record: "0".repeat(64),
+    here: true,
+  };
+  fc.assert(
+    fc.property(names, (name) => {
+      const text = writeManifest({ since: null, indexes: new Map(), entries: new Map([[name, good]]) });
+      assert.throws(() => readManifest(text, "x"), { code: "BAD_BUNDLE" });
+    }),
+  );
+  const text = String(
+    writeManifest({ since: null, indexes: new Map(), entries: new Map([["noarch/a-1-0.conda", good]]) }),
+  );
+  const line = text.split("\n").find((l) => l.startsWith('"noarch')) as string;
+  for (const changed of [
+    text.replace(line, `${line},\n${line}`),
+    text.replace('"here":true', '"here":1'),
+    text.replace("0000", "000g"),
+    text.replace('"version":1', '"version":2'),
+    text.replace('"size":1', '"size":-1'),
+    `${text} `,
+  ])
+    assert.throws(() => readManifest(Buffer.from(changed), "x"), { code: "BAD_BUNDLE" }, changed);
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.json().map((j) => Buffer.from(j)),
+        fc.uint8Array(),
+      ),
+      (bytes) => {
+        assert.throws(() => readManifest(bytes, "x"), { code: "BAD_BUNDLE" });
+      },
+    ),
+  );
+});
+
+test("tar headers are those that Python reads, with long names and sizes beyond 8 GiB", () => {
+  const members = [
+    ["bundle.json", 12],
+    [`noarch/${"n".repeat(190)}-1.0-0.conda`, 513],
+    [`linux-64/${"m".repeat(80)}-1.0-0.conda`, 8 ** 11 - 1],
+    ["linux-64/large-1.0-0.conda", 8 ** 11],
+  ] as const;
+  const file = join(temporary(), "headers");
+  const script = `
+import io, sys, tarfile
+data = open(sys.argv[1], "rb").read()
+at = 0
+while at < len(data):
+    member = tarfile.TarFile(fileobj=io.BytesIO(data[at:])).firstmember
+    print(member.name, member.size)
+    at += member.offset_data
+`;
+  writeFileSync(file, Buffer.concat(members.map(([path, size]) => tarHeader(path, size))));
+  const { stdout, stderr } = spawnSync("python3", ["-c", script, file], { encoding: "utf8" });
+  assert.equal(stdout, members.map(([path, size]) => `${path} ${size}\n`).join(""), stderr);
+});
