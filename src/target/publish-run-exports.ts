@@ -16,7 +16,8 @@ export async function publishRunExports(job: SubdirJob): Promise<RunExportsOf> {
   const added = new Map(job.wish.runExports);
   for (const { fileName, runExports } of job.wish.additions) if (runExports) added.set(fileName, runExports);
   for (const [fileName, runExports] of job.patchedRunExports) added.set(fileName, runExports);
-  const there = await readIndexFile(store, `${subdir}/run_exports.json`, signal);
+  const found = await readIndexFile(store, `${subdir}/run_exports.json`, signal);
+  const there = found?.index;
   const edit = editOf(there ?? emptyRepodata(subdir), added, job);
   const known: RunExportsOf = (fileName) => {
     const entry = edit.add.get(fileName)?.exports;
@@ -32,7 +33,8 @@ export async function publishRunExports(job: SubdirJob): Promise<RunExportsOf> {
     job,
     "run_exports.json",
     mergedPieces(there ?? emptyRepodata(subdir), { ...edit, info }, "run_exports"),
-    "any",
+    // Its entries are in no other file: what another writer added meanwhile must not be lost.
+    found ? { version: found.version } : "absent",
   );
   return known;
 }

@@ -12,7 +12,7 @@ import {
 } from "../index/shards.ts";
 import type { RunExportsOf } from "./publish-run-exports.ts";
 import type { NewFile } from "./store.ts";
-import { type SubdirJob, writeFile } from "./subdir-job.ts";
+import { asSeen, type SubdirJob, writeFile } from "./subdir-job.ts";
 
 const INDEX = "repodata_shards.msgpack.zst";
 
@@ -44,7 +44,7 @@ export async function publishShards(job: SubdirJob, runExports: RunExportsOf): P
   await store.putNew(`${subdir}/`, shardFiles(job, ours ? job.names : undefined, shards, runExports), signal);
   const bytes = makeShardIndex({ info: shardInfo(job), shards });
   if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[INDEX] = stored.version;
-  else await writeFile(job, INDEX, bytes, "any");
+  else await writeFile(job, INDEX, bytes, asSeen(job, INDEX));
   const unreferenced: Record<string, number> = Object.fromEntries(old);
   const named = new Set(shards.values());
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;

@@ -9,7 +9,7 @@ import { publishShards } from "./publish-shards.ts";
 import { readIndex, readIndexFile } from "./read-index.ts";
 import type { Store } from "./store.ts";
 import {
-  type Addition,
+  type Progress,
   type PublishedSubdir,
   type PublishOptions,
   type SubdirJob,
@@ -37,19 +37,23 @@ const STALE = [
   "repodata.jlap",
 ];
 
+/** Files that are made from the index, and are written after it where nothing keeps other writers out. */
+const DERIVED = ["repodata.json.zst", "repodata.json.bz2", "repodata_shards.msgpack.zst", "current_repodata.json"];
+
 /**
  * Merges a wish into a subdir's index and writes what changes, in the order in which no reader ever misses a file: shards,
  * their index, run exports, `repodata.json.zst` and `.bz2`, `repodata.json`, and what is made from it (CEP 16;
- * docs/decisions/009).
+ * docs/decisions/009). Where nothing keeps other writers out, `repodata.json` comes before what is made from it: who loses
+ * the race for it has written nothing else (docs/decisions/012).
  * Everything the wish does not name stays, byte for byte.
- * @param replaced additions whose files were moved in by an earlier try.
+ * @param progress what earlier tries have done; kept up to date also when this one fails.
  * @throws PreconditionFailed when another writer was quicker; nothing is lost, run it again.
  */
 export async function publishSubdir(
   store: Store,
   subdir: string,
   wish: SubdirWish,
-  replaced: Set<Addition>,
+  progress: Progress,
   state: SubdirState | undefined,
   options: PublishOptions,
   signal?: AbortSignal,
@@ -57,11 +61,12 @@ export async function publishSubdir(
   const { files, warn } = options;
   const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
   if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, state };
+  const seen = store.lockless && (await versionsOf(store, subdir, DERIVED, signal));
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   for (const fault of index.faults) warn(`${subdir}/repodata.json: ${fault}`);
   const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
   const takenBack = new Set([...(wish.takenBack ?? []), ...(await stillMissing(store, subdir, wish, signal))]);
-  const { next, unpatched } = decide(index, from, subdir, { ...wish, takenBack }, files, warn);
+  const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, takenBack }, files, warn);
   const made = madeWith(files);
   const known = jsonVersion !== undefined && state?.made === made && state.versions["repodata.json"] === jsonVersion;
   const job: SubdirJob = {
@@ -73,28 +78,36 @@ export async function publishSubdir(
     options,
     signal,
     fresh: known ? state : undefined,
+    seen: seen || undefined,
     written: [],
     versions: {},
   };
   // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
   if (job.changed && jsonVersion !== undefined) await removeStale(job);
   for (const a of wish.additions) {
-    if (!a.replaceWith || replaced.has(a)) continue;
-    await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal);
-    replaced.add(a);
+    if (!a.replaceWith || progress.replaced.has(a)) continue;
+    progress.replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal));
   }
   const runExports = await publishRunExports(job);
   let unreferenced: Record<string, number> = {};
-  if (unpatched?.changed) await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), "any");
-  if (jsonVersion !== undefined) {
+  if (unpatched?.changed) {
+    const expect = from ? { version: from.version } : "absent";
+    await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), expect);
+  }
+  if (jsonVersion !== undefined && !store.lockless) {
     if (files.shards) unreferenced = await publishShards(job, runExports);
     await publishMonolithic(job, jsonVersion);
+    progress.done = true;
   } else {
-    // Nothing is there to be stale. The merge starts from repodata.json: a run that dies must not leave shards alone.
-    await publishMonolithic(job, jsonVersion);
-    await removeStale(job);
+    // Nothing is there to be stale, or nothing keeps others from making it so. The merge starts from repodata.json: a run
+    // that dies must not leave shards alone.
+    await publishMonolithic(job, jsonVersion, () => {
+      progress.done = true;
+    });
+    if (jsonVersion === undefined) await removeStale(job);
     if (files.shards) unreferenced = await publishShards(job, runExports);
   }
+  if (store.lockless) await tellOfOthers(job, progress);
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
@@ -108,8 +121,37 @@ export async function publishSubdir(
   };
 }
 
-/** `repodata.json`, and before it its compressed forms, which clients ask for first. */
-async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined): Promise<void> {
+/** Versions of those of the files that are there. */
+async function versionsOf(
+  store: Store,
+  subdir: string,
+  names: readonly string[],
+  signal?: AbortSignal,
+): Promise<Map<string, string>> {
+  const found = await Promise.all(names.map((name) => store.stat(`${subdir}/${name}`, signal)));
+  return new Map(names.flatMap((name, i) => (found[i] ? [[name, found[i].version] as const] : [])));
+}
+
+/** Warns where another run replaced a file at the same moment: then its record may be the other one's. */
+async function tellOfOthers({ store, subdir, options, signal }: SubdirJob, progress: Progress): Promise<void> {
+  for (const [{ fileName }, version] of progress.replaced) {
+    const there = await store.stat(`${subdir}/${fileName}`, signal);
+    if (there?.version === version) continue;
+    options.warn(
+      `${subdir}/${fileName} was replaced by another run as well, at the same time: run index on the channel to have its record agree with it`,
+    );
+  }
+}
+
+/**
+ * `repodata.json`, and its compressed forms, which clients ask for first: before it, unless nothing keeps other writers out.
+ * @param written told when `repodata.json` is as it shall be.
+ */
+async function publishMonolithic(
+  job: SubdirJob,
+  jsonVersion: string | undefined,
+  written: () => void = () => undefined,
+): Promise<void> {
   const { index, change, changed, options } = job;
   const whole = !changed ? index.bytes : isSmall(job) ? mergeRepodata(index, change) : undefined;
   const content = (): Iterable<Uint8Array> => (whole ? [whole] : mergedPieces(index, change));
@@ -119,16 +161,22 @@ async function publishMonolithic(job: SubdirJob, jsonVersion: string | undefined
     if (options.files.zst) await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
     if (options.files.bz2) await writeDerived(job, "repodata.json.bz2", () => compressedBz2(content()));
   };
-  const compressed = compress();
-  if (!changed) {
-    await compressed;
-    job.versions["repodata.json"] = jsonVersion as string;
-    return;
-  }
-  // Written to disk while zstd's threads compress; it appears when the compressed form is there.
   const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
-  const plain = writeFile(job, "repodata.json", content(), expect, compressed);
-  await Promise.all([compressed, plain]);
+  if (!changed) {
+    written();
+    await compress();
+    job.versions["repodata.json"] = jsonVersion as string;
+  } else if (job.seen) {
+    await writeFile(job, "repodata.json", content(), expect);
+    written();
+    await compress();
+  } else {
+    // Written to disk while zstd's threads compress; it appears when the compressed form is there.
+    const compressed = compress();
+    const plain = writeFile(job, "repodata.json", content(), expect, compressed);
+    await Promise.all([compressed, plain]);
+    written();
+  }
 }
 
 /** A small index is merged once and kept; a large one is merged again for each of its forms, and never twice in memory. */
@@ -165,11 +213,11 @@ async function upToDate(
     ...(files.shards ? ["repodata_shards.msgpack.zst"] : []),
     ...(files.currentRepodata === true ? ["current_repodata.json"] : []),
   ];
-  for (const name of new Set([...wanted, ...Object.keys(state.versions)])) {
-    const there = await store.stat(`${subdir}/${name}`, signal);
-    if (!there || there.version !== state.versions[name]) return undefined;
-  }
-  return state.versions["repodata.json"];
+  const names = [...new Set([...wanted, ...Object.keys(state.versions)])];
+  const there = await versionsOf(store, subdir, names, signal);
+  return names.every((name) => there.has(name) && there.get(name) === state.versions[name])
+    ? state.versions["repodata.json"]
+    : undefined;
 }
 
 async function isThere({ store, subdir, signal }: SubdirJob, name: string): Promise<boolean> {
@@ -194,8 +242,7 @@ async function removeStale({ store, subdir, options, signal }: SubdirJob): Promi
     ...(files.currentRepodata ? [] : ["current_repodata.json"]),
     ...(files.runExports ? [] : ["run_exports.json"]),
   ];
-  for (const name of unwanted) {
-    if (!(await store.stat(`${subdir}/${name}`, signal))) continue;
+  for (const name of (await versionsOf(store, subdir, unwanted, signal)).keys()) {
     await store.remove(`${subdir}/${name}`, signal);
     options.warn(
       `${subdir}/${name} was removed: it is not among the files this run writes, and a stale one hides packages`,

@@ -38,11 +38,16 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
   }
 }
 
+export interface FoundFile {
+  readonly index: Repodata;
+  readonly version: string;
+}
+
 /** A file of the index that is merged into when it is there: undefined when there is none. */
-export async function readIndexFile(store: Store, path: string, signal?: AbortSignal): Promise<Repodata | undefined> {
+export async function readIndexFile(store: Store, path: string, signal?: AbortSignal): Promise<FoundFile | undefined> {
   const stored = await store.get(path, signal);
   try {
-    return stored && readRepodata(stored.bytes);
+    return stored && { index: readRepodata(stored.bytes), version: stored.version };
   } catch (e) {
     throw badIndex(store, path, e);
   }

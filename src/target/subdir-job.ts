@@ -37,6 +37,14 @@ export interface SubdirWish {
   readonly patch?: Patch;
 }
 
+/** What earlier tries have done of a wish. */
+export interface Progress {
+  /** Files that were moved in, and their versions since. */
+  readonly replaced: Map<Addition, string>;
+  /** The index holds what was wished. Another writer may have changed that since: it is not wished again. */
+  done: boolean;
+}
+
 export interface PublishOptions {
   readonly files: IndexFiles;
   readonly warn: (message: string) => void;
@@ -79,6 +87,11 @@ export interface SubdirJob extends NextIndex {
   readonly signal: AbortSignal | undefined;
   /** What we wrote last, when nobody else changed the index since; undefined otherwise. */
   readonly fresh: SubdirState | undefined;
+  /**
+   * Where nothing keeps other writers out: versions of the files made from the index, by name, before the index was read.
+   * What has changed since is not written over: it may tell of a newer index.
+   */
+  readonly seen: ReadonlyMap<string, string> | undefined;
   /** Paths of the files written so far. */
   readonly written: string[];
   /** Versions of the index files, by name, as they are now. */
@@ -100,7 +113,14 @@ export async function writeDerived(
       return;
     }
   }
-  await writeFile(job, name, content(), "any");
+  await writeFile(job, name, content(), asSeen(job, name));
+}
+
+/** When a file that is made from the index may be written. */
+export function asSeen({ seen }: SubdirJob, name: string): Precondition {
+  if (!seen) return "any";
+  const version = seen.get(name);
+  return version === undefined ? "absent" : { version };
 }
 
 /** Writes one file of the index and notes that. `after`: see `Store.put`. */
