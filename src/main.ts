@@ -30,11 +30,14 @@ export type {
   TargetReport,
 } from "./events.ts";
 export { type IndexOptions, indexChannel } from "./index-channel.ts";
+export { type InfoOptions, type InfoReport, type InfoRow, info, type PackageRow } from "./info.ts";
 export { mirror } from "./mirror.ts";
 export { type InfoMember, type PackageInfo, readPackage } from "./package/read.ts";
 export { type ReadAt, readAtBuffer } from "./package/read-at.ts";
 export { type FileFacts, type MadeRecord, makeRecord } from "./package/record.ts";
+export type { PackageDetails, PackagedFile, PackageFacts } from "./package-details.ts";
 export type { OnConflict } from "./plan/plan.ts";
 export type { CiFilter, MirrorOptions } from "./run.ts";
 export type { CheckState } from "./source/ci/checks.ts";
+export type { Offered } from "./source/offered.ts";
 export { type Round, type WatchOptions, watch } from "./watch.ts";

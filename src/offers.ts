@@ -49,7 +49,7 @@ function badName(fileName: string): MirrorError | undefined {
 }
 
 /** What a source offers; a channel's records one by one, so that a bad one costs no other. */
-async function* packagesOf(source: Source, run: Run): AsyncGenerator<Found> {
+export async function* packagesOf(source: Source, run: Pick<Run, "signal">): AsyncGenerator<Found> {
   if (!source.channel) {
     yield* source.packages(run.signal);
     return;

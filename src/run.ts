@@ -5,16 +5,14 @@ import type { PartialSettings, Settings } from "./config/settings.ts";
 import { UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
-import { channelLookup } from "./source/channel-lookup.ts";
 import type { CiFilter } from "./source/ci/filter.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
-import { memberPattern } from "./source/member-pattern.ts";
 import type { Source } from "./source/source.ts";
-import { parseMirrorOf } from "./source/url.ts";
+import { sourceContext } from "./source-context.ts";
 import { noAttestations, readAttestations } from "./target/attestations.ts";
 import { checkKey, openTarget, type TargetContext } from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
-import { type AnswerMemory, answerMemory } from "./transfer/answers.ts";
+import type { AnswerMemory } from "./transfer/answers.ts";
 import { openHttp } from "./transfer/http.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
@@ -121,26 +119,16 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   });
   // A dry run leaves the target as it is.
   const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
-  const context: SourceContext = {
+  const context = sourceContext(options, settings, {
     http,
     api,
     credentials,
     retry,
     env,
-    channels: channelLookup({ http, retry }),
-    mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
-    members: options.sourcePath === undefined ? undefined : memberPattern(options.sourcePath),
-    lock: { environments: options.environments ?? [], platforms: options.platforms ?? [] },
-    concurrency: settings.max_concurrent_downloads,
-    subdirs: options.subdirs,
-    channelAlias: settings.channel_alias,
     scratch: scratch.folder,
-    tokens: settings,
-    answers: options.answers ?? answerMemory(),
-    ci: options.ci ?? {},
     warn,
     onCheck: (check) => emit({ type: "check", check }),
-  };
+  });
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const threads = Math.min(MOST_THREADS, availableParallelism());

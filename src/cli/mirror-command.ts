@@ -78,7 +78,7 @@ export function mirrorOptions(
   };
 }
 
-function ciFilter(flags: MirrorFlags): CiFilter {
+export function ciFilter(flags: MirrorFlags): CiFilter {
   const { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label } = flags;
   const given = { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label };
   return Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as CiFilter;

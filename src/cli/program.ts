@@ -52,6 +52,22 @@ export interface MirrorFlags extends CommonFlags, S3Flags {
   readonly bandwidth?: string;
 }
 
+export interface InfoFlags extends MirrorFlags {
+  readonly src?: string;
+  readonly github?: string;
+  readonly azure?: string;
+  readonly buildId?: number;
+  readonly pr?: string;
+  readonly descriptionFilter?: string;
+  readonly excludeExpired?: boolean;
+  readonly encode?: "table" | "yaml" | "json";
+}
+
+/** Flags of `mirror` that `info` takes too: they say what is looked at. */
+const LOOKING = ["srcType", "srcPath", "mirrorOf", "nameFilter", "branch", "commit", "definition", "maxBuilds"]
+  .concat(["allowFailed", "author", "label", "platform", "environment", "subdir"])
+  .concat(["maxConcurrentDownloads", "retryAttempts", "timeoutSeconds"]);
+
 export interface IndexFlags extends CommonFlags, S3Flags {
   readonly subdir?: readonly string[];
   readonly patch?: string;
@@ -201,6 +217,38 @@ Example:
       const { watchCommand } = await import("./watch-command.ts");
       exit(await watchCommand(...spelled(sources, flags), flags.interval));
     });
+  const infos = common(root.command("info [source]"))
+    .description("list what a source offers, with the command that takes it; tell everything about one package")
+    .addOption(new Option("--src <source>", "the source, as mirror takes it").hideHelp())
+    .option("--github <owner/repo>", "a repository's artifacts, as --src-type github")
+    .option("--azure <org/project>", "a project's builds, as --src-type azure")
+    .option("--build-id <n>", "the artifacts of this build of --azure", positiveWhole)
+    .option("--pr <n>", "a pull request's builds: its address, or a number of conda-forge/staged-recipes")
+    .option("--description-filter <regex>", "only what has such a description, as the name of its pipeline")
+    .option("--exclude-expired", "leave out what can't be fetched any more")
+    .addOption(new Option("--no-exclude-expired").hideHelp())
+    .addOption(
+      new Option("--encode <form>", "table on a terminal, yaml elsewhere, when absent").choices([
+        "table",
+        "yaml",
+        "json",
+      ]),
+    )
+    .addHelpText(
+      "after",
+      `
+Nothing is fetched whole: lists come from services, what packages say of themselves by range requests.
+
+Examples:
+  ${NAME} info https://example.com/noarch/wheel-0.42.0-pyhd8ed1ab_0.conda
+  ${NAME} info artifact.zip --encode json
+  ${NAME} info --pr 12345`,
+    )
+    .action(async (source: string | undefined, flags: InfoFlags) => {
+      const { infoCommand } = await import("./info-command.ts");
+      exit(await infoCommand(source ?? flags.src, flags));
+    });
+  for (const option of mirrors.options) if (LOOKING.includes(option.attributeName())) infos.addOption(option);
   common(s3(root.command("index <channel>")))
     .description("build or refresh the index files of a channel")
     .addOption(new Option("--subdir <subdir>", "only this subdir; repeatable").argParser(collect))

@@ -13,6 +13,7 @@ export type InfoMember =
   | "info/about.json"
   | "info/run_exports.json"
   | "info/paths.json"
+  | "info/files"
   | "info/recipe/meta.yaml"
   | "info/recipe/meta.yaml.rendered"
   | "info/meta.yaml";

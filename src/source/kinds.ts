@@ -103,6 +103,13 @@ export type SourceType = keyof typeof SOURCE_KINDS;
 
 export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
 
+/** What a text, as typed, is taken for; undefined when it is nothing that is known. */
+export function inferSourceType(text: string, context: SourceContext): SourceType | undefined {
+  const kinds: Record<string, SourceKind> = SOURCE_KINDS;
+  // What has no scheme and is nothing that is known would be a path that is not there.
+  return SOURCE_TYPES.find((t) => kinds[t]?.recognises(text, context)) ?? (SCHEME.test(text) ? undefined : "local");
+}
+
 /**
  * Opens a source as typed.
  * @param type one of SOURCE_TYPES; inferred from the text when absent.
@@ -110,9 +117,7 @@ export const SOURCE_TYPES = Object.keys(SOURCE_KINDS) as SourceType[];
  */
 export function openSource(text: string, type: string | undefined, context: SourceContext): Source {
   const kinds: Record<string, SourceKind> = SOURCE_KINDS;
-  const inferred = SOURCE_TYPES.find((t) => kinds[t]?.recognises(text, context));
-  // What has no scheme and is nothing that is known would be a path that is not there.
-  const chosen = type ?? inferred ?? (SCHEME.test(text) ? undefined : "local");
+  const chosen = type ?? inferSourceType(text, context);
   if (chosen === undefined) {
     throw new UsageError("BAD_SOURCE", {
       what: `${redactUrl(text)}: not a source that is known`,
