@@ -5,6 +5,7 @@ import type { PartialSettings, Settings } from "./config/settings.ts";
 import { UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
+import type { ArtifactMemory } from "./source/ci/artifact-memory.ts";
 import type { CiFilter } from "./source/ci/filter.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
 import type { Source } from "./source/source.ts";
@@ -66,6 +67,8 @@ export interface MirrorOptions {
   readonly clock?: Clock;
   /** Answers of services that an earlier run got: what has not changed since is not fetched again. */
   readonly answers?: AnswerMemory;
+  /** What an earlier run found in artifacts of CI systems. */
+  readonly artifacts?: ArtifactMemory;
 }
 
 /** Threads that bring packages: each fetches, hashes, reads and writes, so that one for every core keeps it busy. */

@@ -11,7 +11,7 @@ import type { HttpClient } from "./transfer/http.ts";
 /** What is asked for of sources, whatever becomes of what they offer. */
 export type SourceOptions = Pick<
   MirrorOptions,
-  "sourcePath" | "mirrorOf" | "environments" | "platforms" | "subdirs" | "ci" | "answers"
+  "sourcePath" | "mirrorOf" | "environments" | "platforms" | "subdirs" | "ci" | "answers" | "artifacts"
 >;
 
 /** What sources are opened with. @throws UsageError BAD_FLAG */
@@ -35,6 +35,7 @@ export function sourceContext(
     channelAlias: settings.channel_alias,
     tokens: settings,
     answers: options.answers ?? answerMemory(),
+    artifacts: options.artifacts ?? new Map(),
     ci: options.ci ?? {},
   };
 }

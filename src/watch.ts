@@ -23,11 +23,11 @@ export type Round = { readonly report: MirrorReport } | { readonly error: Mirror
 export async function watch(options: WatchOptions): Promise<void> {
   const clock = options.clock ?? systemClock;
   const signal = options.signal ?? new AbortController().signal;
-  // What services said before is asked for with its ETag, which costs nothing of what they allow.
-  const answers = options.answers ?? answerMemory();
+  // What services said before is asked for with its ETag, which costs nothing of what they allow; artifacts never change.
+  const { answers = answerMemory(), artifacts = new Map() } = options;
   for (let first = true; !signal.aborted; first = false) {
     try {
-      const report = await mirror({ ...options, answers });
+      const report = await mirror({ ...options, answers, artifacts });
       options.onRound?.({ report });
     } catch (e) {
       if (first && e instanceof UsageError) throw e;

@@ -1,7 +1,15 @@
 import { SourceError } from "../errors.ts";
 import { azureName, parseAzureAddress } from "./azure/address.ts";
 import { azureApi } from "./azure/api.ts";
-import { type AzureArtifact, type AzureBuild, artifactsOfBuild, buildById, buildsOf } from "./azure/builds.ts";
+import {
+  type AzureArtifact,
+  type AzureBuild,
+  artifactsOfBuild,
+  buildById,
+  buildsOf,
+  offeredAzureArtifact,
+  offeredBuild,
+} from "./azure/builds.ts";
 import { packagesInArtifacts } from "./ci/artifact-packages.ts";
 import { type CiFilter, namePattern } from "./ci/filter.ts";
 import { namesText } from "./ci/names-text.ts";
@@ -17,6 +25,20 @@ export function azureSource(text: string, context: SourceContext): Source {
   const named = namePattern(ci);
   return {
     what,
+    async *describe(signal) {
+      if (address.build !== undefined) {
+        const build = await buildById(azure, address, signal);
+        for (const artifact of await artifactsOfBuild(azure, { ...address, build: build.id }, build, signal))
+          if (named(artifact.name)) yield offeredAzureArtifact(address, artifact);
+        return;
+      }
+      const most = ci.maxBuilds ?? MANY;
+      let told = 0;
+      for await (const build of buildsOf(azure, address, { ...ci, allowFailed: true }, signal)) {
+        yield offeredBuild(address, build);
+        if (++told === most) break;
+      }
+    },
     async *packages(signal) {
       const builds: AzureBuild[] = [];
       if (address.build !== undefined) builds.push(await buildById(azure, address, signal));
@@ -44,10 +66,13 @@ export function azureSource(text: string, context: SourceContext): Source {
   };
 }
 
+/** So many builds are looked at where a filter may leave few of them. */
+const MANY = 50;
+
 /** How many builds of a project are looked at. */
 export function buildLimit(ci: CiFilter, members: boolean): number {
   const filtered = members || [ci.nameFilter, ci.branch, ci.commit, ci.definition].some((f) => f !== undefined);
-  return ci.maxBuilds ?? (filtered ? 50 : 1);
+  return ci.maxBuilds ?? (filtered ? MANY : 1);
 }
 
 function noBuild(what: string, ci: CiFilter): SourceError {

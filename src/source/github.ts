@@ -12,10 +12,12 @@ import {
   artifactsOfRun,
   type GitHubArtifact,
   nameOf,
+  offeredArtifact,
   refuseExpired,
 } from "./github/artifacts.ts";
-import { releasePackages } from "./github/release.ts";
+import { assetsOf, offeredAsset, releasePackages } from "./github/release.ts";
 import type { SourceContext } from "./kinds.ts";
+import type { Offered } from "./offered.ts";
 import type { Source } from "./source.ts";
 
 /** Packages in artifacts of GitHub Actions and among the files of releases; see `parseGitHubAddress` for what is understood. */
@@ -24,8 +26,22 @@ export function githubSource(text: string, context: SourceContext): Source {
   const address = parseGitHubAddress(text, github.web, context.tokens.github_api_url);
   const what = describeAddress(address);
   const named = namePattern(context.ci);
+  // What is inside one artifact tells more than the service does.
+  const describe = address.what === "artifact" ? {} : { describe: (signal: AbortSignal) => described(signal) };
+
+  async function* described(signal: AbortSignal): AsyncGenerator<Offered> {
+    if (address.what === "release") {
+      for (const asset of await assetsOf(github, address, signal))
+        if (named(asset.name)) yield offeredAsset(address, asset);
+      return;
+    }
+    for (const artifact of await artifactsAt(github, address, context.ci, signal))
+      if (named(artifact.name)) yield offeredArtifact(address, artifact);
+  }
+
   return {
     what,
+    ...describe,
     async *packages(signal) {
       if (address.what === "release") {
         yield* releasePackages(github, address, named, context, signal);

@@ -19,6 +19,7 @@ import { bundleSource } from "./bundle.ts";
 import { channelSource } from "./channel.ts";
 import { channelAddress, isChannelFolder, isChannelName } from "./channel-address.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
+import type { ArtifactMemory } from "./ci/artifact-memory.ts";
 import type { CheckState } from "./ci/checks.ts";
 import type { CiFilter } from "./ci/filter.ts";
 import { githubAddress } from "./github/address.ts";
@@ -57,6 +58,8 @@ export interface SourceContext {
   readonly tokens: TokenSettings;
   /** Answers of services that can be asked for again at no cost. */
   readonly answers: AnswerMemory;
+  /** What artifacts hold that were looked into before. */
+  readonly artifacts: ArtifactMemory;
   /** Which builds, artifacts and pull requests are wanted. */
   readonly ci: CiFilter;
   readonly warn: (message: string) => void;

@@ -1,16 +1,16 @@
 import { asMirrorError, InterruptedError, type MirrorError, SourceError, UsageError } from "../errors.ts";
 import { redactUrl } from "../transfer/redact.ts";
-import { type AzureApi, azureApi } from "./azure/api.ts";
-import { artifactsOfBuild, buildById, jobResults } from "./azure/builds.ts";
+import { azureApi } from "./azure/api.ts";
 import type { Artifact } from "./ci/artifact.ts";
 import { packagesInArtifacts } from "./ci/artifact-packages.ts";
-import { buildsBehind, type CheckState, checksOf, headOf, openPulls, type Pull } from "./ci/checks.ts";
+import { type CheckState, openPulls, type Pull } from "./ci/checks.ts";
 import { namePattern } from "./ci/filter.ts";
-import { azureVerdict, githubVerdict, type Verdict } from "./ci/verdict.ts";
+import { buildsOfPull, type PullArtifact, type PullBuilds, pullName, type Services } from "./ci/pull-builds.ts";
 import { githubAddress } from "./github/address.ts";
-import { type GitHubApi, githubApi, webOf } from "./github/api.ts";
-import { artifactsOfRun, nameOf, type Repository, wholeSha } from "./github/artifacts.ts";
+import { githubApi, webOf } from "./github/api.ts";
+import { nameOf, type Repository } from "./github/artifacts.ts";
 import type { SourceContext } from "./kinds.ts";
+import type { Offered } from "./offered.ts";
 import type { Source } from "./source.ts";
 
 /** A pull request, or the repository whose pull requests are asked for by author or label. */
@@ -59,116 +59,115 @@ export function pullRequestSource(text: string, context: SourceContext): Source 
   if (address.number === undefined && ci.commit !== undefined)
     throw refuse("--commit is of one pull request", "leave it out, or name the pull request");
   const named = namePattern(ci);
-  const github = githubApi(context);
-  const azure = azureApi(context);
-  return {
-    what:
-      address.number === undefined
-        ? `open pull requests of ${nameOf(address)}`
-        : `${nameOf(address)}#${address.number}`,
-    async *packages(signal) {
-      if (address.number !== undefined) {
-        const { artifacts, why } = await builtFor(address, ci.commit ?? address.commit, signal);
-        if (artifacts.length === 0) throw nothing(address, why, ci.allowFailed === true);
-        yield* packagesInArtifacts(artifacts, `${nameOf(address)}#${address.number}`, context, signal);
-        return;
-      }
-      const pulls = await openPulls(github, address, ci, signal);
-      if (pulls.length === 0) context.warn(`${nameOf(address)}: no open pull request is ${queryText(ci)}`);
-      let first: MirrorError | undefined;
-      for (const pull of pulls) {
-        const what = `${nameOf(pull)}#${pull.number}`;
-        try {
-          const { artifacts, why } = await builtFor(pull, undefined, signal);
-          // Of many, some have not been built yet: no failure of ours.
-          if (artifacts.length === 0) context.warn(`${what}: nothing to take: ${why}`);
-          else yield* packagesInArtifacts(artifacts, what, context, signal);
-        } catch (e) {
-          const error = asMirrorError(e, what);
-          if (error instanceof InterruptedError) throw error;
-          // The others go on; the first failure is told at the end, the others at once.
-          if (first) context.warn(`${error.what}: ${error.why}`);
-          first ??= error;
-        }
-      }
-      if (first) throw first;
-    },
+  const services: Services = { github: githubApi(context), azure: azureApi(context), tokens };
+  const what = address.number === undefined ? `open pull requests of ${nameOf(address)}` : pullName(address);
+
+  /** The pull requests that are meant, each with the commit that is. */
+  const pulls = async (signal: AbortSignal): Promise<readonly (Pull & { readonly commit?: string | undefined })[]> => {
+    if (address.number !== undefined) return [{ ...address, commit: ci.commit ?? address.commit }];
+    const open = await openPulls(services.github, address, ci, signal);
+    if (open.length === 0) context.warn(`${nameOf(address)}: no open pull request is ${queryText(ci)}`);
+    return open;
   };
 
-  async function builtFor(
-    pull: Pull,
-    wanted: string | undefined,
-    signal: AbortSignal,
-  ): Promise<{ artifacts: Artifact[]; why: string }> {
-    const what = `${nameOf(pull)}#${pull.number}`;
-    const commit =
-      wanted === undefined ? await headOf(github, pull, signal) : await wholeSha(github, pull, wanted, signal);
-    if (commit === undefined) return { artifacts: [], why: "its head commit is not known: the fork may be gone" };
-    const checks = await checksOf(github, pull, commit, signal);
-    for (const check of checks) context.onCheck(check);
-    const services = { web: github.web, githubApiUrl: tokens.github_api_url, azureUrl: tokens.azure_devops_url };
-    const builds = buildsBehind(checks, pull, services);
-    const found: { artifact: Artifact; verdict: Verdict; expired?: boolean }[] = [];
-    for (const of of builds.azure) found.push(...(await ofAzure(azure, of, signal)));
-    for (const run of builds.runs) found.push(...(await ofRun(github, pull, run, signal)));
-    const candidates = found.filter((f) => named(f.artifact.name));
-    const taken = candidates.filter((f) => !f.expired && (f.verdict === "good" || ci.allowFailed));
-    for (const { artifact, verdict, expired } of candidates) {
-      if (expired) context.warn(`${what}: ${artifact.name} has expired, its content is gone`);
-      else if (verdict === "failed" && !ci.allowFailed)
-        context.warn(`${what}: ${artifact.name} is of a failed build and is left out; --allow-failed takes it`);
-      else if (verdict === "running" && !ci.allowFailed)
-        context.warn(`${what}: ${artifact.name} is of a build that is not finished and is left out`);
+  /** The artifacts of a pull request that may be taken; what is left out is told. */
+  const taken = (pull: Pull, built: PullBuilds): readonly Artifact[] => {
+    const chosen = built.artifacts.filter((a) => named(a.artifact.name));
+    for (const { artifact, verdict, expired } of chosen) {
+      const name = `${pullName(pull)}: ${artifact.name}`;
+      if (expired) context.warn(`${name} has expired, its content is gone`);
+      else if (ci.allowFailed) continue;
+      else if (verdict === "failed")
+        context.warn(`${name} is of a failed build and is left out; --allow-failed takes it`);
+      else if (verdict === "running") context.warn(`${name} is of a build that is not finished and is left out`);
     }
-    return {
-      artifacts: taken.map((t) => t.artifact),
-      why: reason(checks, builds.others, found.length, candidates.length),
-    };
-  }
+    return chosen.filter((a) => !a.expired && (a.verdict === "good" || ci.allowFailed)).map((a) => a.artifact);
+  };
+
+  return {
+    what,
+    async *packages(signal) {
+      const all = await pulls(signal);
+      const failures: MirrorError[] = [];
+      for (const pull of all) {
+        try {
+          const built = await buildsOfPull(pull, pull.commit, services, signal);
+          for (const check of built.checks) context.onCheck(check);
+          failures.push(...built.errors);
+          const artifacts = taken(pull, built);
+          if (artifacts.length > 0) yield* packagesInArtifacts(artifacts, pullName(pull), context, signal);
+          else if (built.errors.length > 0) continue;
+          else if (address.number !== undefined) throw nothing(pull, reason(built, named), ci.allowFailed === true);
+          // Of many, some have not been built yet: no failure of ours.
+          else context.warn(`${pullName(pull)}: nothing to take: ${reason(built, named)}`);
+        } catch (e) {
+          const error = asMirrorError(e, pullName(pull));
+          if (error instanceof InterruptedError) throw error;
+          failures.push(error);
+        }
+      }
+      // The others have gone on; one failure ends the source, and the rest are told here.
+      for (const error of failures.slice(1)) context.warn(`${error.what}: ${error.why}`);
+      if (failures[0]) throw failures[0];
+    },
+    async *describe(signal) {
+      for (const pull of await pulls(signal)) {
+        const built = await buildsOfPull(pull, pull.commit, services, signal);
+        for (const check of built.checks) yield offeredCheck(check);
+        for (const one of built.artifacts) yield offeredArtifact(one);
+        for (const error of built.errors) context.warn(`${error.what}: ${error.why}`);
+      }
+    },
+  };
 }
 
-async function ofAzure(azure: AzureApi, of: Parameters<typeof artifactsOfBuild>[1], signal: AbortSignal) {
-  const build = await buildById(azure, of, signal);
-  const artifacts = await artifactsOfBuild(azure, of, build, signal);
-  const jobs = artifacts.length > 0 ? await jobResults(azure, of, signal) : new Map<string, string | undefined>();
-  return artifacts
-    .filter((artifact) => artifact.reachable)
-    .map((artifact) => ({ artifact, verdict: azureVerdict(artifact, build, jobs) }));
+function offeredCheck({ pull, commit, name, system, state, url }: CheckState): Offered {
+  return {
+    kind: "check",
+    name,
+    state,
+    columns: {
+      "Pull Request": pull,
+      Commit: commit.slice(0, 7),
+      System: system,
+      ...(url === undefined ? {} : { Page: url }),
+    },
+  };
 }
 
-async function ofRun(
-  github: GitHubApi,
-  pull: Pull,
-  { id, states }: { readonly id: string; readonly states: readonly CheckState["state"][] },
-  signal: AbortSignal,
-) {
-  const artifacts = await artifactsOfRun(github, pull, id, signal);
-  return artifacts.map((artifact) => ({
-    artifact,
-    verdict: githubVerdict(artifact, states),
-    expired: artifact.expired,
-  }));
+function offeredArtifact({ artifact, verdict, expired, id, take, record }: PullArtifact): Offered {
+  return {
+    kind: "artifact",
+    id,
+    name: artifact.name,
+    state: verdict,
+    expired,
+    record,
+    ...(artifact.size === undefined ? {} : { size: artifact.size }),
+    ...(expired ? {} : { take }),
+  };
 }
 
 /** Why there is nothing to take, as far as the checks tell. */
-function reason(checks: readonly CheckState[], others: readonly string[], found: number, named: number): string {
+function reason({ commit, checks, artifacts, others }: PullBuilds, named: (name: string) => boolean): string {
+  if (commit === undefined) return "its head commit is not known: the fork may be gone";
   if (checks.length === 0) return "no CI system has reported on its commit";
   const states = new Map<string, number>();
   for (const { state } of checks) states.set(state, (states.get(state) ?? 0) + 1);
   const counts = [...states].map(([state, n]) => `${n} ${state}`).join(", ");
   const kept =
-    found === 0
+    artifacts.length === 0
       ? "none has kept artifacts"
-      : named === 0
-        ? `none of the ${found} artifacts passes --name-filter`
-        : "none of their artifacts may be taken";
+      : artifacts.some((a) => named(a.artifact.name))
+        ? "none of their artifacts may be taken"
+        : `none of the ${artifacts.length} artifacts passes --name-filter`;
   const elsewhere = others.length > 0 ? `; ${others.slice(0, 5).join(", ")} can't be read` : "";
   return `of its ${checks.length} checks (${counts}) ${kept}${elsewhere}`;
 }
 
 function nothing(pull: Pull, why: string, allowed: boolean): SourceError {
   return new SourceError("NOT_FOUND", {
-    what: `${nameOf(pull)}#${pull.number}: no packages`,
+    what: `${pullName(pull)}: no packages`,
     why,
     next: `wait for its checks (watch does), or have the feedstock keep artifacts (conda-forge.yml: workflow_settings.store_build_artifacts)${allowed ? "" : "; --allow-failed takes what failed builds made"}`,
   });

@@ -18,6 +18,11 @@ const MiB = 1024 * 1024;
 /** Deflated members up to this many bytes are fetched for a look at what they say of themselves. */
 const LOOK_INTO = { remote: 8 * MiB, local: 256 * MiB };
 
+/** Names a member's content: what the zip's directory says of it. */
+export function memberVersion(crc: number, size: number): string {
+  return `crc32:${crc.toString(16).padStart(8, "0")}-${size}`;
+}
+
 /** One member of a zip as a file of its own: read where it lies when it is stored, inflated as it comes when not. */
 export class MemberFile {
   readonly #file: ArchiveFile;
@@ -54,7 +59,7 @@ export class MemberFile {
 
   /** Names its content: what the zip's directory says of it. */
   get version(): string {
-    return `crc32:${this.#member.crc.toString(16).padStart(8, "0")}-${this.#member.size}`;
+    return memberVersion(this.#member.crc, this.#member.size);
   }
 
   readonly open: Open = async (request, signal) => {

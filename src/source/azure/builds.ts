@@ -2,6 +2,7 @@ import { printable } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
 import type { CiFilter } from "../ci/filter.ts";
 import { type Foreign, listIn, numberOf, objectIn, shownOf, textOf, timeOf, within } from "../ci/foreign-json.ts";
+import type { Offered } from "../offered.ts";
 import { type AzureAddress, azureName } from "./address.ts";
 import type { AzureApi, Query } from "./api.ts";
 
@@ -22,6 +23,8 @@ export interface AzureBuild {
   readonly headCommit?: string;
   readonly queued?: number;
   readonly finished?: number;
+  /** What the service says of it. */
+  readonly record: Foreign;
 }
 
 /** An artifact of a build. */
@@ -33,6 +36,8 @@ export interface AzureArtifact extends Artifact {
   readonly source?: string;
   /** Whether it can be fetched: what lies on a file share of somebody's network can't. */
   readonly reachable: boolean;
+  /** What the service says of it. */
+  readonly record: Foreign;
 }
 
 /** @throws SourceError NOT_FOUND */
@@ -119,12 +124,64 @@ function artifactFrom(
     name: printable(name),
     type,
     page,
-    key: `${pageOf(azure, of)}#${name}`,
+    record: item,
+    key: `${pageOf(azure, of)}#${numberOf(item, "id") ?? 0} ${name}`,
     place: azure.file({ open, signedIn }, `${page} (${printable(name)})`, of),
     reachable: open !== undefined || type === "Container" || type === "PipelineArtifact",
     ...(Number.isSafeInteger(size) ? { size } : {}),
     ...(build?.buildNumber === undefined ? {} : { build: build.buildNumber }),
     ...(source === undefined ? {} : { source }),
+  };
+}
+
+/** The arguments of `mirror` that take an artifact. */
+export function takeAzureArtifact(of: AzureAddress, { name }: AzureArtifact): readonly string[] {
+  const exact = `^${name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`;
+  return ["--src-type", "azure", azureName(of), "--name-filter", exact];
+}
+
+/** What `info` tells of an artifact. */
+export function offeredAzureArtifact(of: AzureAddress, artifact: AzureArtifact): Offered {
+  const { id, name, type, size, source, reachable, record } = artifact;
+  return {
+    kind: "artifact",
+    id: String(id),
+    name,
+    record,
+    ...(size === undefined ? {} : { size }),
+    columns: {
+      Type: type,
+      ...(source === undefined ? {} : { Source: printable(source) }),
+      "Download Available": reachable ? "Yes" : "No",
+    },
+    ...(reachable ? { take: takeAzureArtifact(of, artifact) } : {}),
+  };
+}
+
+/** What `info` tells of a build. */
+export function offeredBuild(of: AzureAddress, build: AzureBuild): Offered {
+  const { id, buildNumber, status, result, definition, branch, queued, finished, record } = build;
+  const one = { organisation: of.organisation, project: of.project, build: id };
+  const known = {
+    "Build Number": buildNumber,
+    Status: status,
+    Result: result,
+    Definition: definition,
+    "Source Branch": branch,
+    "Finish Time": finished === undefined ? undefined : new Date(finished).toISOString(),
+    "Mirror Source": azureName(one),
+  };
+  const state = result ?? status;
+  return {
+    kind: "build",
+    id,
+    name: buildNumber ?? id,
+    record,
+    ...(state === undefined ? {} : { state }),
+    ...(queued === undefined ? {} : { created: new Date(queued).toISOString() }),
+    ...(definition === undefined ? {} : { description: definition }),
+    columns: Object.fromEntries(Object.entries(known).filter((e): e is [string, string] => e[1] !== undefined)),
+    take: ["--src-type", "azure", azureName(one)],
   };
 }
 
@@ -165,6 +222,7 @@ function buildFrom(item: Foreign): AzureBuild {
   };
   return {
     id: String(numberOf(item, "id") ?? 0),
+    record: item,
     ...(Object.fromEntries(Object.entries(known).filter(([, v]) => v !== undefined)) as Partial<AzureBuild>),
   };
 }

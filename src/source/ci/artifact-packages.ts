@@ -4,6 +4,7 @@ import { packagesIn } from "../archive/packages-in.ts";
 import type { SourceContext } from "../kinds.ts";
 import type { PackageRef } from "../source.ts";
 import type { Artifact } from "./artifact.ts";
+import { knownPackages, rememberArtifact } from "./artifact-memory.ts";
 import { namesText } from "./names-text.ts";
 
 /** What was found in one artifact. */
@@ -65,24 +66,35 @@ export async function* packagesInArtifacts(
 
 async function lookInto(artifact: Artifact, context: SourceContext, signal: AbortSignal): Promise<Looked> {
   const refs: PackageRef[] = [];
-  const { members, scratch, retry, warn } = context;
+  const { members, scratch, retry, warn, artifacts } = context;
   const options = { key: artifact.key, members, prefix: `${artifact.name}/`, scratch, retry, warn };
-  try {
+  const look = async (): Promise<readonly PackageRef[]> => {
     for await (const ref of packagesIn(artifact.place, options, signal)) refs.push(ref);
+    return refs;
+  };
+  // With other members wanted, other packages were found.
+  const key = `${artifact.key} ${members ?? ""}`;
+  const known = knownPackages(artifacts, key, look);
+  if (known) return { artifact, refs: known };
+  try {
+    rememberArtifact(artifacts, key, await look());
     return { artifact, refs };
   } catch (e) {
     const error = asMirrorError(e, artifact.name);
     if (error instanceof InterruptedError) throw error;
-    if (error instanceof SourceError && error.code === "NOT_FOUND" && refs.length === 0)
+    if (error instanceof SourceError && error.code === "NOT_FOUND" && refs.length === 0) {
+      rememberArtifact(artifacts, key, []);
       return { artifact, refs, empty: error.why };
+    }
     return { artifact, refs, error };
   }
 }
 
 /** Where a package lies, without what differs from build to build. */
 function placeIn(artifact: Artifact, ref: PackageRef): string {
-  const path = ref.key.startsWith(artifact.key) ? ref.key.slice(artifact.key.length) : ref.key;
-  return artifact.build === undefined ? ref.key : path.replaceAll(artifact.build, "*");
+  return artifact.build === undefined || ref.member === undefined
+    ? ref.key
+    : ref.member.replaceAll(artifact.build, "*");
 }
 
 function failed(what: string, failures: readonly MirrorError[], of: number): MirrorError {
@@ -97,7 +109,7 @@ function failed(what: string, failures: readonly MirrorError[], of: number): Mir
 }
 
 function nothing(what: string, looked: readonly Looked[], members: RegExp | undefined): SourceError {
-  const held = looked.flatMap((one) => (one?.empty === undefined ? [] : `${one.artifact.name}: ${one.empty}`));
+  const held = looked.flatMap((one) => (one ? `${one.artifact.name}: ${one.empty ?? "no packages"}` : []));
   return new SourceError("NOT_FOUND", {
     what: members ? `${what}: no package matches ${members.source}` : `${what}: no packages in its artifacts`,
     why: held.length > 0 ? namesText(held) : "it has no artifacts",

@@ -1,6 +1,7 @@
-import { SourceError } from "../../errors.ts";
+import { printable, SourceError } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
 import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf, within } from "../ci/foreign-json.ts";
+import type { Offered } from "../offered.ts";
 import type { GitHubApi } from "./api.ts";
 
 /** A repository by its owner and name. */
@@ -17,6 +18,8 @@ export interface GitHubArtifact extends Artifact {
   readonly expires?: number;
   readonly branch?: string;
   readonly commit?: string;
+  /** What GitHub says of it. */
+  readonly record: Foreign;
 }
 
 export function pathOf({ owner, repo }: Repository): string {
@@ -112,6 +115,32 @@ export function refuseExpired(of: Repository, artifact: GitHubArtifact): void {
   });
 }
 
+/** The arguments of `mirror` that take an artifact. */
+export function takeArtifact(of: Repository, { id }: GitHubArtifact): readonly string[] {
+  return [`${nameOf(of)}#${id}`];
+}
+
+/** What `info` tells of an artifact. */
+export function offeredArtifact(of: Repository, artifact: GitHubArtifact): Offered {
+  const { id, name, size, expired, created, expires, branch, commit, record } = artifact;
+  const iso = (time: number) => new Date(time).toISOString();
+  return {
+    kind: "artifact",
+    id: String(id),
+    name,
+    expired,
+    record,
+    ...(size === undefined ? {} : { size }),
+    ...(created === undefined ? {} : { created: iso(created) }),
+    ...(expires === undefined ? {} : { expires: iso(expires) }),
+    columns: {
+      ...(branch === undefined ? {} : { Branch: printable(branch) }),
+      ...(commit === undefined ? {} : { Commit: printable(commit.slice(0, 7)) }),
+    },
+    ...(expired ? {} : { take: takeArtifact(of, artifact) }),
+  };
+}
+
 /** "2026-11-25" */
 export function dateText(time: number): string {
   return new Date(time).toISOString().slice(0, 10);
@@ -140,6 +169,7 @@ function artifactFrom(github: GitHubApi, of: Repository, item: Foreign): GitHubA
     page,
     place: github.stored(`${pathOf(of)}/actions/artifacts/${id}/zip`, `${page} (${name})`),
     key: `${github.web}/${nameOf(of)}#${id}`,
+    record: item,
     ...(Object.fromEntries(Object.entries(known).filter(([, v]) => v !== undefined)) as Partial<GitHubArtifact>),
   };
 }

@@ -5,6 +5,7 @@ import { packagesInArtifacts } from "../ci/artifact-packages.ts";
 import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf } from "../ci/foreign-json.ts";
 import { namesText } from "../ci/names-text.ts";
 import type { SourceContext } from "../kinds.ts";
+import type { Offered } from "../offered.ts";
 import type { PackageRef } from "../source.ts";
 import type { GitHubAddress } from "./address.ts";
 import type { GitHubApi } from "./api.ts";
@@ -14,6 +15,9 @@ type Release = Extract<GitHubAddress, { what: "release" }>;
 
 /** A file of a release. */
 export interface Asset extends Artifact {
+  readonly id: number;
+  /** What GitHub says of it. */
+  readonly record: Foreign;
   readonly sha256?: string;
   /** Milliseconds since 1970. */
   readonly created?: number;
@@ -71,6 +75,21 @@ export async function* releasePackages(
   if (archives.length > 0) yield* packagesInArtifacts(archives, what, context, signal, archives.length < chosen.length);
 }
 
+/** What `info` tells of a release's file. */
+export function offeredAsset(of: Release, { id, name, size, created, record }: Asset): Offered {
+  const source = `${nameOf(of)}/releases/${of.tag === undefined ? "latest" : `tag/${of.tag}`}`;
+  const exact = `^${name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`;
+  return {
+    kind: "release-asset",
+    id: String(id),
+    name,
+    record,
+    ...(size === undefined ? {} : { size }),
+    ...(created === undefined ? {} : { created: new Date(created).toISOString() }),
+    ...(mayHoldPackages(name) ? { take: [source, "--name-filter", exact] } : {}),
+  };
+}
+
 /** Whether a name is that of a package or of an archive that may hold some. */
 export function mayHoldPackages(name: string): boolean {
   return formatOf(name) !== undefined || /\.(?:zip|tgz|tar\.gz)$/i.test(name);
@@ -85,7 +104,9 @@ function assetFrom(github: GitHubApi, of: Release, item: Foreign): Asset {
   const created = timeOf(item, "created_at");
   const sha256 = /^sha256:([0-9a-f]{64})$/.exec(textOf(item, "digest") ?? "")?.[1];
   return {
+    id,
     name,
+    record: item,
     page,
     key: `${github.web}/${nameOf(of)}/releases/assets/${id}`,
     place: github.file(`${pathOf(of)}/releases/assets/${id}`, page),
