@@ -66,6 +66,13 @@ export const TARGET_KINDS = {
     open: async (text, context) =>
       (await import("./rattler-cache.ts")).openRattlerCache(text.replace(/^cache:/, ""), context),
   },
+  "conda-pkgs": {
+    aliases: [],
+    recognises: (text) => text.startsWith("conda-pkgs:"),
+    pathless: true,
+    open: async (text, context) =>
+      (await import("./conda-pkgs.ts")).openCondaPkgs(text.replace(/^conda-pkgs:/, ""), context),
+  },
   bundle: {
     aliases: [],
     recognises: isBundlePath,

@@ -1,9 +1,9 @@
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { formatOf, parseFileName } from "../conda/file-name.ts";
+import { parseFileName } from "../conda/file-name.ts";
 import { PackageError } from "../errors.ts";
-import type { Offer, OnConflict, Present } from "../plan/plan.ts";
+import type { OnConflict, Present } from "../plan/plan.ts";
 import type { Received } from "../transfer/worker-messages.ts";
 import { openUnpackers } from "../unpack/unpackers.ts";
 import { openArchiveFacts } from "./archive-facts.ts";
@@ -14,6 +14,7 @@ import type { TargetContext } from "./kinds.ts";
 import { type CachePlace, defaultPlace, placeAt } from "./rattler-cache-place.ts";
 import { openSeen } from "./seen.ts";
 import type { Target } from "./target.ts";
+import { makeTwins } from "./twins.ts";
 
 /** Threads that unpack: each decodes and writes, so that one for every core keeps it busy. */
 const MOST_THREADS = 4;
@@ -40,8 +41,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
         `${packages}: neither flock, python3 nor perl is here to lock the cache with; don't replace packages in it while others install from it`,
       ),
   );
-  /** Packages that stay out since the other format of the same build is on offer, which clients prefer. */
-  const twins = new Set<string>();
+  const twins = makeTwins();
   let count = 0;
   let marked = !tagged;
 
@@ -62,7 +62,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
     where: packages,
     seen,
     async present(offers) {
-      noteTwins(offers, twins);
+      twins.note(offers);
       const found = new Map<string, Present[]>();
       const names = [...new Set(offers.map((o) => o.fileName))];
       for (let i = 0; i < names.length; i += 64) {
@@ -77,11 +77,8 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
         );
       }
       for (const offer of offers) {
-        if (!twins.has(offer.fileName) || offer.subdir === undefined) continue;
-        // As if it were there: what stands for it is, or will be.
-        const { fileName, subdir, sha256, md5, size } = offer;
-        const recorded = Object.fromEntries(Object.entries({ sha256, md5, size }).filter(([, v]) => v !== undefined));
-        found.set(fileName, [{ subdir, fileName, recorded, fileSize: undefined, unpacked: true }]);
+        const present = twins.present(offer);
+        if (present) found.set(offer.fileName, [present]);
       }
       return found;
     },
@@ -162,18 +159,6 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
 function entryName(fileName: string): string {
   const { name, version, build } = parseFileName(fileName);
   return `${name.toLowerCase()}-${version}-${build}`;
-}
-
-/** Notes which `.tar.bz2` on offer share their entry with a `.conda` on offer. */
-function noteTwins(offers: readonly Offer[], twins: Set<string>): void {
-  const condas = new Map<string, string | undefined>();
-  for (const o of offers)
-    if (formatOf(o.fileName) === "conda") condas.set(o.fileName.slice(0, -".conda".length), o.subdir);
-  for (const o of offers) {
-    if (formatOf(o.fileName) !== "tar.bz2") continue;
-    const stem = o.fileName.slice(0, -".tar.bz2".length);
-    if (condas.has(stem) && condas.get(stem) === o.subdir) twins.add(o.fileName);
-  }
 }
 
 async function isNew(folder: string): Promise<boolean> {
