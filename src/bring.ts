@@ -75,7 +75,8 @@ export async function bring(
   const { subdir, size: bytes, stagedPath } = received;
   const takeOne = async ({ target, there }: Wanting): Promise<Brought> => {
     try {
-      const options = { onConflict: run.onConflict, origin, warn, signal: run.signal };
+      const { onConflict, signal } = run;
+      const options = { onConflict, origin, warn, signal, ...(ref.sidecars ? { sidecars: ref.sidecars() } : {}) };
       const { outcome, addition } = await target.take(received, there, options);
       if (!promised && version !== undefined && outcome !== "skipped")
         target.seen.remember(ref.key, version, received.sha256);

@@ -2,9 +2,10 @@ import { glob, opendir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { formatOf } from "../conda/file-name.ts";
-import { SourceError } from "../errors.ts";
+import { SourceError, TransferError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
-import type { PackageRef, Source } from "./source.ts";
+import type { Place } from "../transfer/place.ts";
+import { type PackageRef, SIDECARS, type Source } from "./source.ts";
 
 /**
  * Packages on this machine: one file, every package below a folder, or what a glob matches. Hidden folders are left
@@ -95,6 +96,19 @@ async function refOf(path: string): Promise<PackageRef> {
     size: s.size,
     address: { path: whole },
     open: openFile(whole),
+    sidecars: () => SIDECARS.map((suffix) => sidecar(`${whole}${suffix}`)),
+  };
+}
+
+function sidecar(path: string): Place {
+  return {
+    origin: path,
+    async open(request, signal) {
+      const there = await stat(path).catch(() => undefined);
+      if (there?.isFile()) return openFile(path)(request, signal);
+      const why = "it is not beside the package";
+      throw new TransferError("NOT_FOUND", { what: path, why, next: "nothing is amiss" }, { mayPass: false });
+    },
   };
 }
 

@@ -30,7 +30,15 @@ export interface PackageRef extends Place {
   readonly runExports?: Uint8Array;
   /** The same file elsewhere, tried in this order when the first place fails. */
   readonly fallbacks?: readonly Place[];
+  /**
+   * Where its attestations may lie: a JSON array of Sigstore bundles (CEP 50), which the first place that has one gives. Opened
+   * only for targets that take attestations.
+   */
+  readonly sidecars?: () => readonly Place[];
 }
+
+/** What sidecars of attestations are named, behind the package's own name: as CEP 50 has it, and as prefix.dev had it before. */
+export const SIDECARS = [".sigs", ".v0.sigs"] as const;
 
 /** Where packages come from. Enumerates; downloads nothing it needn't. */
 export interface Source {

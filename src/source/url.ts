@@ -5,7 +5,7 @@ import type { HttpClient } from "../transfer/http.ts";
 import type { Place } from "../transfer/place.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
-import type { PackageRef, Source } from "./source.ts";
+import { type PackageRef, SIDECARS, type Source } from "./source.ts";
 
 /** `A=B` of `--mirror-of`: whatever lies below A can be had below B too. */
 export interface MirrorOf {
@@ -73,7 +73,9 @@ export function urlRef(
     address: { url: at },
     open: (request, s) => http.get(at, request, s),
   });
-  return { ...place(url), fileName, key: url, fallbacks: mirrorsOf(url, mirrors).map(place), ...known };
+  // A signed address is for one file.
+  const sidecars = () => (url.includes("?") ? [] : SIDECARS.map((suffix) => place(`${url}${suffix}`)));
+  return { ...place(url), fileName, key: url, fallbacks: mirrorsOf(url, mirrors).map(place), sidecars, ...known };
 }
 
 /**

@@ -1,6 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { tableOf } from "../auth/credential.ts";
-import { UsageError } from "../errors.ts";
+import { TransferError, UsageError } from "../errors.ts";
+import { readAll } from "../transfer/read-all.ts";
+import { type RetryOptions, withRetries } from "../transfer/retry.ts";
+import type { Upload } from "./service.ts";
 
 /** Attestations that are passed along with packages (CEP 27: Sigstore bundles), by what they are about. */
 export interface Attestations {
@@ -26,6 +29,38 @@ export async function readAttestations(paths: readonly string[]): Promise<Attest
   return { of: ({ sha256 }) => bySubject.get(sha256) };
 }
 
+/** No sidecar comes near this. */
+const MAX_SIDECAR = 4 * 1024 * 1024;
+
+/**
+ * The bundle about a package that the source has beside it; undefined where there is none.
+ * @throws TransferError when there may be one, and it can't be read
+ */
+export async function carried(
+  { sha256, sidecars, warn }: Upload,
+  retry: Omit<RetryOptions, "signal">,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  for (const place of sidecars) {
+    let bytes: Uint8Array;
+    try {
+      bytes = await withRetries(() => readAll(place, MAX_SIDECAR, signal), { ...retry, signal });
+    } catch (e) {
+      // 403 is what S3 answers for a missing key when listing is not allowed.
+      if (e instanceof TransferError && (e.code === "NOT_FOUND" || e.code === "REFUSED")) continue;
+      throw e;
+    }
+    try {
+      const bundle = bundlesIn(Buffer.from(bytes).toString("utf8"), (why) => new Error(why)).get(sha256);
+      if (bundle !== undefined) return bundle;
+      warn(`${place.origin} is about other bytes, and is not passed along`);
+    } catch (e) {
+      warn(`${place.origin} is not passed along: ${(e as Error).message}`);
+    }
+  }
+  return undefined;
+}
+
 /** The bundles of a text, by the SHA-256 of what they are about. */
 export function bundlesIn(text: string, refuse: (why: string) => Error): Map<string, string> {
   let value: unknown;
@@ -38,8 +73,8 @@ export function bundlesIn(text: string, refuse: (why: string) => Error): Map<str
   for (const bundle of Array.isArray(value) ? value : [value]) {
     const sha256 = subjectOf(bundle);
     if (sha256 === undefined) throw refuse("it is no Sigstore bundle about one package");
-    // As it was given, where it is the only one.
-    found.set(sha256, Array.isArray(value) ? JSON.stringify(bundle) : text);
+    // As it was given, where it is the only one. Of several about one package the first goes: services take one.
+    if (!found.has(sha256)) found.set(sha256, Array.isArray(value) ? JSON.stringify(bundle) : text);
   }
   return found;
 }

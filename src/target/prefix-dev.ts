@@ -1,7 +1,8 @@
 import { TransferError } from "../errors.ts";
 import { multipart } from "../transfer/multipart.ts";
+import { carried } from "./attestations.ts";
 import type { TargetContext } from "./kinds.ts";
-import { type Refusals, refusal, type Service, serviceTarget, type Upload } from "./service.ts";
+import { type Refusals, refusal, retryOf, type Service, serviceTarget, type Upload } from "./service.ts";
 import { channelIndex } from "./service-index.ts";
 import { badAddress, findKey, type KeySearch, noKey, readAddress, tokenOf } from "./service-key.ts";
 import type { Target } from "./target.ts";
@@ -31,7 +32,10 @@ export async function openPrefixDev(text: string, context: TargetContext): Promi
     ),
     async send(upload, replace, signal) {
       const url = new URL(`/api/v1/upload/${channel}${replace ? "?force=true" : ""}`, server).toString();
-      const { contentType, body } = formOf(upload, context.attestations.of(upload));
+      const { contentType, body } = formOf(
+        upload,
+        context.attestations.of(upload) ?? (await carried(upload, retryOf(context), signal)),
+      );
       const token = await key.token();
       const authorization = `Bearer ${token}`;
       const answer = await context.api.send(

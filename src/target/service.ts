@@ -7,6 +7,7 @@ import { conflict, type Offer, type Present, settle } from "../plan/plan.ts";
 import type { ApiAnswer, Body } from "../transfer/api.ts";
 import { refusedBy } from "../transfer/http.ts";
 import { type FormPart, fileBody } from "../transfer/multipart.ts";
+import type { Place } from "../transfer/place.ts";
 import { hideSecret, redactText } from "../transfer/redact.ts";
 import { type RetryOptions, withRetries } from "../transfer/retry.ts";
 import type { Received } from "../transfer/worker-messages.ts";
@@ -34,6 +35,9 @@ export interface Service {
 /** A package on its way out. */
 export interface Upload extends Received {
   readonly body: Body;
+  /** Where its attestations may lie. */
+  readonly sidecars: readonly Place[];
+  readonly warn: (message: string) => void;
 }
 
 /** Most channels have no other subdirs: looked into for packages that don't say theirs before they are read. */
@@ -57,7 +61,7 @@ export function serviceTarget(service: Service, context: TargetContext): Target 
     const decision = settle(received, listed, onConflict, origin);
     if (decision === "keep") return { outcome: "kept" };
     if (decision === "skip") return { outcome: "skipped" };
-    const upload: Upload = { ...received, body: fileBody(stagedPath, size) };
+    const upload: Upload = { ...received, body: fileBody(stagedPath, size), sidecars: options.sidecars ?? [], warn };
     let tries = 0;
     const send = (replace: boolean) => {
       const once = () => {

@@ -41,6 +41,8 @@ export interface TakeOptions {
   readonly origin: string;
   readonly warn: (message: string) => void;
   readonly signal: AbortSignal;
+  /** Where the package's attestations may lie (`PackageRef.sidecars`). */
+  readonly sidecars?: readonly Place[];
 }
 
 /** What became of a package that was taken. */

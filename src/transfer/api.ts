@@ -46,6 +46,8 @@ export interface ApiClient {
 
 const CONNECT_TIMEOUT_MS = 15_000;
 const IDLE_TIMEOUT_MS = 60_000;
+/** A large body has more time than an answer: as much more as a line takes that just carries it (64 KiB a second). */
+const SLOWEST_BYTES_PER_MS = 64;
 const MAX_ANSWER = 64 * 1024 * 1024;
 /** What proves who we are, in any service's words: these stay with the origin they were given for. */
 const SECRET_HEADERS = ["authorization", "cookie", "x-api-key", "private-token", "proxy-authorization"];
@@ -83,7 +85,8 @@ export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
     if (signal.aborted) throw new InterruptedError();
     opened ??= open();
     const dispatcher = await opened;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(total)]);
+    const limitMs = Math.ceil(total + sizeOf(request) / SLOWEST_BYTES_PER_MS);
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(limitMs)]);
     try {
       for (let hops = 0; ; hops++) {
         url.username = "";
@@ -119,7 +122,7 @@ export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
         return { status: answer.statusCode, headers: said, body, url: url.toString() };
       }
     } catch (e) {
-      throw translate(limit.aborted && !signal.aborted ? totalTimeout() : e, url, total, signal);
+      throw translate(limit.aborted && !signal.aborted ? totalTimeout() : e, url, limitMs, signal);
     }
   };
 
@@ -135,8 +138,14 @@ function totalTimeout(): Error {
   return Object.assign(new Error("the time was up"), { code: "TOTAL_TIMEOUT" });
 }
 
-function lengthOf({ body }: ApiRequest): Record<string, string> {
-  return typeof body === "object" && "open" in body ? { "content-length": String(body.size) } : {};
+function lengthOf(request: ApiRequest): Record<string, string> {
+  const size = sizeOf(request);
+  return size > 0 ? { "content-length": String(size) } : {};
+}
+
+/** Bytes of a body that is streamed. */
+function sizeOf({ body }: ApiRequest): number {
+  return typeof body === "object" && "open" in body ? body.size : 0;
 }
 
 function bodyOf({ body }: ApiRequest): Readable | Uint8Array | string | null {

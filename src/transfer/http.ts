@@ -300,7 +300,8 @@ export function translate(e: unknown, url: URL, totalMs: number, signal: AbortSi
   const error = e as NodeJS.ErrnoException;
   const code = (error.code ?? (error.cause as NodeJS.ErrnoException | undefined)?.code ?? "").replace(/^UND_ERR_/, "");
   const what = redactUrl(url);
-  if (code === "TOTAL_TIMEOUT") return timedOut(url, `nothing more was waited for after ${totalMs / 1000} s`);
+  if (code === "TOTAL_TIMEOUT")
+    return timedOut(url, `nothing more was waited for after ${Number((totalMs / 1000).toFixed(1))} s`);
   if (code === "CONNECT_TIMEOUT") return timedOut(url, "no connection was made in time");
   if (code === "HEADERS_TIMEOUT") return timedOut(url, "no answer came in time");
   if (code === "BODY_TIMEOUT") return timedOut(url, "the server stopped sending");
