@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { bringGoProgram, programsNeeded } from "./go-programs.ts";
 
 /**
  * `npm test`: brings the real clients to where the tests find them, then runs every test, or those whose path holds one
@@ -29,10 +30,22 @@ function bring(): void {
   }
 }
 
+function bringPrograms(files: readonly string[]): void {
+  for (const name of programsNeeded(files)) {
+    try {
+      bringGoProgram(name);
+    } catch (e) {
+      if (process.env["CI"] === "true") throw e;
+      process.stderr.write(`notice: ${(e as Error).message}: tests with it have nothing to run with\n`);
+    }
+  }
+}
+
 bring();
 const words = process.argv.slice(2);
 const files = globSync(["src/**/*.test.ts", "test/**/*.test.ts"], { cwd: root }).sort();
 const chosen = words.length === 0 ? files : files.filter((f) => words.some((w) => f.includes(w)));
+bringPrograms(chosen.map((f) => join(root, f)));
 const run = spawnSync(
   process.execPath,
   ["--test", "--test-reporter", join(root, "scripts/reporter.ts"), "--test-timeout", "240000", ...chosen],
