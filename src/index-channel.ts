@@ -15,7 +15,8 @@ import type { Patch } from "./index/patch.ts";
 import { eachRecord, findRecord } from "./index/repodata.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
 import { readPatches } from "./survey/patches.ts";
-import { openReaders, type Readers } from "./survey/readers.ts";
+import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
+import { type Copies, copiesOf } from "./survey-copies.ts";
 import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
 import { openStore } from "./target/kinds.ts";
@@ -128,10 +129,10 @@ async function openRun(store: Store, settings: Settings, options: IndexOptions):
   };
 }
 
-function noChannel(where: string): TargetError {
+function noChannel(where: string, why = "there is no folder of that name"): TargetError {
   return new TargetError("NOT_FOUND", {
     what: `${where}: no such channel`,
-    why: "there is no folder of that name",
+    why,
     next: "check the path; mirror makes a channel where there is none",
   });
 }
@@ -161,6 +162,7 @@ async function cachePath(store: Store): Promise<string | undefined> {
 async function subdirsOf(store: Store, asked: readonly string[], warn: (message: string) => void): Promise<string[]> {
   const folders = await store.folders();
   const there = folders.filter(isSubdir);
+  if (store.folder === undefined && folders.length === 0) throw noChannel(store.where, "nothing lies there");
   for (const subdir of asked) {
     if (there.includes(subdir)) continue;
     throw new UsageError("BAD_FLAG", {
@@ -206,9 +208,12 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   const { index } = await readIndex(store, subdir, signal);
   const toRead: string[] = [];
   for (const [fileName, version] of listed) {
-    const record = unchanged(fileName, version) ? findRecord(index, fileName) : undefined;
-    const { sha256 } = record ? recordFacts(record) : {};
-    if (record && (sha256 === undefined || sha256 === cached.get(fileName)?.sha256)) run.counts.kept++;
+    const record = findRecord(index, fileName);
+    const { sha256, md5 } = record ? recordFacts(record) : {};
+    const known = unchanged(fileName, version) && (sha256 === undefined || sha256 === cached.get(fileName)?.sha256);
+    // Of an object that was written in one piece the version is its MD5: nothing has to be remembered.
+    const told = md5 !== undefined && md5 === version && !run.settings.write_channeldata;
+    if (record && (known || told)) run.counts.kept++;
     else toRead.push(fileName);
   }
   const missing = new Set<string>();
@@ -246,8 +251,8 @@ async function readAll(
   const files: ReadFile[] = [];
   const refused = new Set<string>();
   run.emit({ type: "reading", subdir, packages: toRead.length });
-  const folder = join(run.store.folder as string, subdir);
-  for await (const one of run.readers.read(folder, subdir, toRead, run.signal)) {
+  const atOnce = run.settings.max_concurrent_downloads;
+  for await (const one of surveyed(copiesOf(run.store, subdir, toRead, atOnce, run.signal), subdir, run)) {
     const { fileName } = one;
     if (one.ok) {
       const { sha256, record, v3, runExports, facts } = one;
@@ -264,6 +269,13 @@ async function readAll(
     run.emit({ type: "read", subdir, fileName, ...(one.ok ? {} : { error: one.error }) });
   }
   return { additions, files, refused };
+}
+
+async function* surveyed(copies: AsyncIterable<Copies>, subdir: string, run: Run): AsyncGenerator<Surveyed> {
+  for await (const { folder, fileNames, failed } of copies) {
+    for (const { fileName, error } of failed) yield { fileName, ok: false, error };
+    yield* run.readers.read(folder, subdir, fileNames, run.signal);
+  }
 }
 
 function report(

@@ -17,7 +17,7 @@ export class S3Failure extends TransferError {
     const words = redactText(textOf(xml, "Message") ?? "");
     const why = `the server answered ${status}${s3Code ? ` ${s3Code}` : ""}${words ? `: ${words}` : ""}`;
     const told = { what, why, next: nextStep(status, s3Code) };
-    super(codeOf(status), told, {
+    super(WHO_ARE_WE.has(s3Code) ? "REFUSED" : codeOf(status), told, {
       mayPass: mayPass(status, s3Code),
       retryAfterMs: parseRetryAfter(headers.get("retry-after"), Date.now()),
     });
@@ -26,6 +26,9 @@ export class S3Failure extends TransferError {
     this.region = headers.get("x-amz-bucket-region") ?? textOf(xml, "Region");
   }
 }
+
+/** Keys that the server does not know or believe. The last one is versitygw's (1.8), and comes with status 404. */
+const WHO_ARE_WE = new Set(["InvalidAccessKeyId", "SignatureDoesNotMatch", "XAdminUserNotFound"]);
 
 function codeOf(status: number): "REFUSED" | "NOT_FOUND" | "SERVER_ERROR" {
   if (status === 401 || status === 403 || status === 407) return "REFUSED";
@@ -53,12 +56,10 @@ function mayPass(status: number, s3Code: string): boolean {
 }
 
 function nextStep(status: number, s3Code: string): string {
+  if (WHO_ARE_WE.has(s3Code)) return "check the access key and its secret, and that they are those of this server";
   switch (s3Code) {
     case "NoSuchBucket":
       return "check the bucket's name and the endpoint, or make the bucket";
-    case "InvalidAccessKeyId":
-    case "SignatureDoesNotMatch":
-      return "check the access key and its secret, and that they are those of this server";
     case "ExpiredToken":
     case "InvalidToken":
       return "sign in again: the session's keys are no longer good";

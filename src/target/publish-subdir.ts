@@ -225,9 +225,11 @@ async function isThere({ store, subdir, signal }: SubdirJob, name: string): Prom
 }
 
 async function stillMissing(store: Store, subdir: string, wish: SubdirWish, signal?: AbortSignal): Promise<string[]> {
+  const fileNames = [...(wish.missing ?? [])];
+  const there = fileNames.length > 0 ? await store.find?.(subdir, fileNames, signal) : undefined;
+  if (there) return fileNames.filter((fileName) => !there.has(fileName));
   const missing: string[] = [];
-  for (const fileName of wish.missing ?? [])
-    if (!(await store.stat(`${subdir}/${fileName}`, signal))) missing.push(fileName);
+  for (const fileName of fileNames) if (!(await store.stat(`${subdir}/${fileName}`, signal))) missing.push(fileName);
   return missing;
 }
 

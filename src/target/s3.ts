@@ -91,6 +91,7 @@ function storeOver(client: S3Client, context: TargetContext, canList: boolean, c
   let corner: Promise<string | undefined> | undefined;
   let temporaries = 0;
   let conditions: Promise<boolean> | undefined;
+  let swept: Promise<void> | undefined;
 
   const theCorner = (): Promise<string | undefined> => {
     corner ??= cornerOf(context.env, channel);
@@ -277,7 +278,9 @@ function storeOver(client: S3Client, context: TargetContext, canList: boolean, c
     },
     async exclusive(work, signal) {
       await keepsThem();
-      await multipart.sweep(signal).catch((e: Error) => context.warn(`${client.where}: ${e.message.split("\n")[0]}`));
+      // What cannot be swept now, another run sweeps.
+      swept ??= multipart.sweep(signal).catch(() => undefined);
+      await swept;
       return work();
     },
     async close() {
