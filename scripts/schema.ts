@@ -1,9 +1,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
+import { reportJsonSchema } from "../src/config/report-schema.ts";
 import { configJsonSchema } from "../src/config/settings.ts";
 
-/** Writes schema/config.schema.json from the one schema that settings are checked against. */
-mkdirSync(new URL("../schema/", import.meta.url), { recursive: true });
-writeFileSync(
-  new URL("../schema/config.schema.json", import.meta.url),
-  `${JSON.stringify(configJsonSchema(), null, 2)}\n`,
-);
+/** Writes schema/ from the schemas that settings are checked against and reports are made by. */
+const folder = new URL("../schema/", import.meta.url);
+mkdirSync(folder, { recursive: true });
+for (const [name, schema] of [
+  ["config", configJsonSchema()],
+  ["report", reportJsonSchema()],
+] as const)
+  writeFileSync(new URL(`${name}.schema.json`, folder), `${JSON.stringify(schema, null, 2)}\n`);

@@ -41,7 +41,15 @@ export type PackageCode =
   | "UNREADABLE"
   | "CHANGED"
   | "CONFLICT";
-export type TargetCode = "NOT_FOUND" | "UNREACHABLE" | "REFUSED" | "UNWRITABLE" | "BAD_INDEX" | "FULL" | "LOST_RACE";
+export type TargetCode =
+  | "NOT_FOUND"
+  | "UNREACHABLE"
+  | "REFUSED"
+  | "UNWRITABLE"
+  | "BAD_INDEX"
+  | "FULL"
+  | "LOST_RACE"
+  | "BUSY";
 
 /** Base of every error this library throws on purpose. `exitCode` is what the command line ends with. */
 export abstract class MirrorError extends Error implements Told {
@@ -116,12 +124,12 @@ export class PackageError extends MirrorError {
   }
 }
 
-/** The target can't be read or written. Exit code 3; 4 when other writers kept winning. */
+/** The target can't be read or written. Exit code 3; 4 when other writers kept winning, or are still at work. */
 export class TargetError extends MirrorError {
   readonly family = "target";
   declare readonly code: TargetCode;
   constructor(code: TargetCode, told: Told) {
-    super(code, told, code === "LOST_RACE" ? 4 : 3);
+    super(code, told, code === "LOST_RACE" || code === "BUSY" ? 4 : 3);
   }
 }
 

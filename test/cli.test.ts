@@ -171,6 +171,8 @@ test("init-config writes the defaults in each format, never a secret, and overwr
     channel_alias: "https://conda.anaconda.org",
     base_url: null,
     shard_grace_days: 7,
+    lock_file: null,
+    jobs: [],
   });
 });
 

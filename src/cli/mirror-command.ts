@@ -1,16 +1,24 @@
 import type { Logger } from "pino";
+import type { PartialSettings } from "../config/settings.ts";
 import type { MirrorEvent, MirrorReport, Outcome } from "../events.ts";
 import { mirror } from "../mirror.ts";
 import type { CiFilter, MirrorOptions } from "../run.ts";
+import { reported } from "../run-report.ts";
 import type { MirrorFlags } from "./program.ts";
 import { bytesText, planText, reportJson, summaryText } from "./render.ts";
 import { logFailure, openSession, type Session, s3Settings } from "./session.ts";
 
 /** `mirror`: parse, call the library, print. Gives the exit code. */
 export async function mirrorCommand(sources: readonly string[], flags: MirrorFlags): Promise<number> {
+  const { config } = flags;
+  if (sources.length === 0 && config !== undefined && (flags.targetPath ?? []).length === 0) {
+    const { jobsCommand } = await import("./jobs-command.ts");
+    return jobsCommand(config, flags);
+  }
   const session = openSession(flags, "indexing what is finished");
   try {
-    const report = await mirror(mirrorOptions(sources, flags, session));
+    const work = () => mirror(mirrorOptions(sources, flags, session));
+    const report = await (flags.report === undefined ? work() : reported(flags.report, work));
     session.progress.stop();
     tellReport(report, flags, session.log);
     return report.exitCode;
@@ -20,12 +28,47 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
 }
 
 /** What the library is called with, events told as they come. */
-export function mirrorOptions(
-  sources: readonly string[],
-  flags: MirrorFlags,
-  { log, progress, signal }: Session,
-): MirrorOptions {
-  const onEvent = (e: MirrorEvent) => {
+export function mirrorOptions(sources: readonly string[], flags: MirrorFlags, session: Session): MirrorOptions {
+  const { signal } = session;
+  const onEvent = eventTeller(session, flags);
+  return {
+    sources,
+    target: flags.targetPath ?? [],
+    ...(flags.srcType === undefined ? {} : { sourceType: flags.srcType }),
+    ...(flags.srcPath === undefined ? {} : { sourcePath: flags.srcPath }),
+    ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
+    ...(flags.config === undefined ? {} : { config: flags.config }),
+    ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
+    ...(flags.apiKey === undefined ? {} : { apiKey: flags.apiKey }),
+    ...(flags.sinceManifest === undefined ? {} : { sinceManifest: flags.sinceManifest }),
+    attestations: flags.attestation ?? [],
+    ci: ciFilter(flags),
+    platforms: flags.platform ?? [],
+    ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),
+    environments: flags.environment ?? [],
+    onConflict: flags.onConflict,
+    dryRun: flags.dryRun ?? false,
+    mirrorOf: flags.mirrorOf ?? [],
+    settings: flagSettings(flags),
+    signal,
+    onEvent,
+  };
+}
+
+/** Settings that flags give. */
+export function flagSettings(flags: MirrorFlags): PartialSettings {
+  return {
+    max_concurrent_downloads: flags.maxConcurrentDownloads,
+    retry_attempts: flags.retryAttempts,
+    timeout_seconds: flags.timeoutSeconds,
+    limit_rate: flags.limitRate ?? flags.bandwidth,
+    ...s3Settings(flags),
+  };
+}
+
+/** Tells events as they come: to the progress, and to the log. */
+export function eventTeller({ log, progress }: Session, flags: MirrorFlags): (e: MirrorEvent) => void {
+  return (e) => {
     progress.event(e);
     switch (e.type) {
       case "warning":
@@ -47,34 +90,6 @@ export function mirrorOptions(
       case "finished":
         logOutcome(log, e.result, flags.verbose === true);
     }
-  };
-  return {
-    sources,
-    target: flags.targetPath ?? [],
-    ...(flags.srcType === undefined ? {} : { sourceType: flags.srcType }),
-    ...(flags.srcPath === undefined ? {} : { sourcePath: flags.srcPath }),
-    ...(flags.targetType === undefined ? {} : { targetType: flags.targetType }),
-    ...(flags.config === undefined ? {} : { config: flags.config }),
-    ...(flags.withDeps === undefined ? {} : { withDeps: flags.withDeps }),
-    ...(flags.apiKey === undefined ? {} : { apiKey: flags.apiKey }),
-    ...(flags.sinceManifest === undefined ? {} : { sinceManifest: flags.sinceManifest }),
-    attestations: flags.attestation ?? [],
-    ci: ciFilter(flags),
-    platforms: flags.platform ?? [],
-    ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),
-    environments: flags.environment ?? [],
-    onConflict: flags.onConflict,
-    dryRun: flags.dryRun ?? false,
-    mirrorOf: flags.mirrorOf ?? [],
-    settings: {
-      max_concurrent_downloads: flags.maxConcurrentDownloads,
-      retry_attempts: flags.retryAttempts,
-      timeout_seconds: flags.timeoutSeconds,
-      limit_rate: flags.limitRate ?? flags.bandwidth,
-      ...s3Settings(flags),
-    },
-    signal,
-    onEvent,
   };
 }
 

@@ -48,6 +48,8 @@ export interface MirrorFlags extends CommonFlags, S3Flags {
   readonly maxConcurrentDownloads?: number;
   readonly retryAttempts?: number;
   readonly timeoutSeconds?: number;
+  readonly job?: readonly string[];
+  readonly report?: string;
   readonly limitRate?: string;
   readonly bandwidth?: string;
 }
@@ -180,13 +182,18 @@ export function program(exit: (code: number) => void): Command {
     .option("--timeout-seconds <n>", "seconds one try of a request may take (300)", positive)
     .option("--limit-rate <bytes/s>", "what all transfers together may fetch a second, such as 500K or 2M")
     .addOption(new Option("--bandwidth <bytes/s>", "as --limit-rate").hideHelp())
+    .option("--report <file>", "write what the run came to as JSON, for monitoring")
+    .addOption(
+      new Option("--job <name>", "of the jobs in the configuration file, only this one; repeatable").argParser(collect),
+    )
     .addHelpText(
       "after",
       `
 Examples:
   ${NAME} mirror https://example.com/noarch/wheel-0.42.0-pyhd8ed1ab_0.conda --target-path ./my-channel
   ${NAME} mirror ./output 'builds/**/*.conda' --target-path /srv/channel --dry-run
-  ${NAME} mirror https://github.com/conda-forge/staged-recipes/pull/12345 --target-path ./my-channel`,
+  ${NAME} mirror https://github.com/conda-forge/staged-recipes/pull/12345 --target-path ./my-channel
+  ${NAME} mirror --config jobs.yaml --report /var/lib/mirror/report.json    (all jobs of the file)`,
     )
     .action(async (sources: string[], flags: MirrorFlags & Spellings) => {
       const { mirrorCommand } = await import("./mirror-command.ts");
@@ -202,7 +209,8 @@ Examples:
         .argParser(duration)
         .default(600_000, "10m"),
     );
-  for (const option of mirrors.options) watches.addOption(option);
+  for (const option of mirrors.options)
+    if (option.long !== "--job" && option.long !== "--report") watches.addOption(option);
   watches
     .addHelpText(
       "after",

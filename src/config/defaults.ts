@@ -25,6 +25,8 @@ export const DEFAULTS: Settings = {
   channel_alias: "https://conda.anaconda.org",
   base_url: null,
   shard_grace_days: 7,
+  lock_file: null,
+  jobs: [],
 };
 
 /** Settings that most runs give, if any, and the whole numbers that each may be. */

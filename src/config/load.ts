@@ -35,7 +35,9 @@ async function check(values: Record<string, unknown>, from: string): Promise<Set
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0] as string;
     const path = [...issue.path, key].join(".");
-    const near = nearest(key, Object.keys(settingsSchema.shape));
+    const { jobSchema } = await import("./jobs.ts");
+    const known = issue.path[0] === "jobs" ? jobSchema.shape : settingsSchema.shape;
+    const near = nearest(key, Object.keys(known));
     throw new UsageError("BAD_CONFIG", {
       what: `${from}: unknown key ${path}`,
       why: near ? `did you mean ${near}?` : "no setting has a name like it",
@@ -83,7 +85,19 @@ async function readConfigFile(file: string): Promise<Record<string, unknown>> {
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value)) throw bad("it holds no table of settings");
-  return Object.fromEntries(Object.entries(value).filter(([key]) => !key.startsWith("_") && key !== "$schema"));
+  const settings = withoutComments(value);
+  delete settings["$schema"];
+  const { jobs } = settings;
+  if (Array.isArray(jobs)) settings["jobs"] = jobs.map((job) => (isTable(job) ? withoutComments(job) : job));
+  return settings;
+}
+
+function isTable(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function withoutComments(table: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(table).filter(([key]) => !key.startsWith("_")));
 }
 
 const ENV_NAMES: readonly (readonly [keyof Settings, readonly string[]])[] = [
@@ -107,7 +121,8 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Record<string, unknown>
   }
   for (const key of Object.keys(DEFAULTS) as (keyof Settings)[]) {
     const text = env[`MESO_FORGE_${key.toUpperCase()}`];
-    if (text === undefined || text === "") continue;
+    // Jobs are no text.
+    if (text === undefined || text === "" || key === "jobs") continue;
     const number = Number(text);
     if (typeof DEFAULTS[key] === "boolean" && /^(?:true|false)$/i.test(text)) values[key] = /^true$/i.test(text);
     else values[key] = typeof DEFAULTS[key] === "number" && !Number.isNaN(number) ? number : text;

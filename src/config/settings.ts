@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { jobSchema } from "./jobs.ts";
 import { RATE } from "./rate.ts";
 
 /**
@@ -88,6 +89,16 @@ export const settingsSchema = z
       .max(3650)
       .default(7)
       .describe("Days that a shard stays after the last index that named it."),
+    lock_file: z
+      .string()
+      .min(1)
+      .nullable()
+      .default(null)
+      .describe("The file whose lock keeps two runs of the jobs apart; null for one in the user's state folder."),
+    jobs: z
+      .array(jobSchema)
+      .default([])
+      .describe("Recurring mirrors: mirror --config FILE without a source runs them."),
   })
   .describe("Settings of meso-forge-mirror.");
 
@@ -108,12 +119,15 @@ export function configJsonSchema(): Record<string, unknown> {
   const { $schema, ...schema } = z.toJSONSchema(settingsSchema, { io: "input" }) as Record<string, unknown> & {
     properties: Record<string, unknown>;
   };
+  const comments = { "^_": { description: "Keys that begin with an underscore are comments." } };
+  const properties = schema["properties"] as Record<string, { items?: object }>;
+  const jobs = { ...properties["jobs"], items: { ...properties["jobs"]?.items, patternProperties: comments } };
   return {
     $schema,
     $id: SCHEMA_URL,
     title: "meso-forge-mirror configuration",
     ...schema,
-    properties: { $schema: { type: "string" }, ...(schema["properties"] as Record<string, unknown>) },
-    patternProperties: { "^_": { description: "Keys that begin with an underscore are comments." } },
+    properties: { $schema: { type: "string" }, ...properties, jobs },
+    patternProperties: comments,
   };
 }

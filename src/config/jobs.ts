@@ -1,0 +1,33 @@
+import { z } from "zod";
+import { parseQuietHours } from "./quiet-hours.ts";
+
+const one = z.string().min(1);
+const some = z.union([one, z.array(one).min(1)], { error: "it is neither a text nor a list of texts" });
+const hours = "it is not of the form [DAYS ]HH:MM-HH:MM[ ZONE], such as 'Mon-Fri 08:00-18:00 Europe/Berlin'";
+const window = one.refine((text) => parseQuietHours(text) !== undefined, { error: hours });
+
+/** A recurring mirror. Its keys are the flags of `mirror`. */
+export const jobSchema = z
+  .strictObject({
+    name: one.optional().describe("What it is called in logs and reports; its number when absent."),
+    enabled: z.boolean().optional().describe("false leaves it out; true when absent."),
+    source: some.describe("One or more sources, as for mirror."),
+    src_type: one.optional().describe("The type of all its sources; inferred when absent."),
+    src_path: one.optional().describe("Which packages of an archive or artifact: a regular expression."),
+    target: some.describe("One or more targets, as for mirror."),
+    target_type: one.optional().describe("The type of all its targets; inferred when absent."),
+    subdirs: some.optional().describe("Subdirs of channels that are taken; all when absent."),
+    platforms: some.optional().describe("Platforms of lock files, and those that with_deps solves for."),
+    environments: some.optional().describe("Environments of lock files; all when absent."),
+    with_deps: one.optional().describe("A channel from which the packages' dependencies are taken too."),
+    mirror_of: some.optional().describe("URL=URL: what lies below the first can be had below the second too."),
+    on_conflict: z.enum(["error", "skip", "replace"]).optional().describe("Same file name, other bytes."),
+    since_manifest: one.optional().describe("A bundle as target is to be the difference to this manifest."),
+    quiet_hours: z
+      .union([window, z.array(window).min(1)], { error: hours })
+      .optional()
+      .describe("Hours in which it does not run: [DAYS ]HH:MM-HH:MM[ ZONE]."),
+  })
+  .describe("A recurring mirror.");
+
+export type Job = z.infer<typeof jobSchema>;
