@@ -84,7 +84,7 @@ async function rootsOf(results: readonly Brought[], refs: readonly PackageRef[],
 
 /** A package that was there already is looked into where it comes from. */
 async function indexJson(ref: PackageRef, signal: AbortSignal): Promise<Uint8Array | undefined> {
-  const info = await readPackage(ref.fileName, await readAtPlace(ref, signal), ["info/index.json"]);
+  const info = await readPackage(ref.fileName, await readAtPlace(ref, signal, true), ["info/index.json"]);
   return info.members.get("info/index.json");
 }
 

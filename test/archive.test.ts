@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { type MirrorOptions, mirror } from "../src/main.ts";
-import { type BuiltPackage, buildConda, buildTarBz2, bzip2, tar, zip } from "./packages/builder.ts";
+import { type BuiltPackage, buildConda, buildTarBz2, bzip2, infoOf, tar, zip } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { sparseServer, sparseZip } from "./servers/sparse-server.ts";
 import { listed, temporary } from "./support/folders.ts";
@@ -240,5 +241,85 @@ test("the spellings of the Rust tool work: paths and file URLs for every type", 
   for (const [sourceType, source] of spellings) {
     const { report } = await run(source, { sourceType, sourcePath: ".*\\.conda$" });
     assert.deepEqual([sourceType, source, report.exitCode, report.added], [sourceType, source, 0, 1]);
+  }
+});
+
+test("a zip of 300 MB, deflated, takes hardly more memory than a small one", async () => {
+  const folder = temporary();
+  writeFileSync(join(folder, "info"), zstdCompressSync(tar(infoOf({ name: "x" }))));
+  // Deflated without being made smaller, as packages are; Python writes it piece by piece.
+  const make = `
+import os, sys, zipfile
+path, megabytes = sys.argv[1], int(sys.argv[2])
+block = os.urandom(1000000)
+with zipfile.ZipFile("x", "w") as z:
+    z.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
+    with z.open("pkg-x-1.0-0.tar.zst", "w") as f:
+        for _ in range(megabytes): f.write(block)
+    z.write("info", "info-x-1.0-0.tar.zst")
+with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=0) as z: z.write("x", "build/x-1.0-0.conda")
+`;
+  const script = join(folder, "run.mjs");
+  writeFileSync(
+    script,
+    `const { mirror } = await import(${JSON.stringify(new URL("../src/main.ts", import.meta.url).href)});
+    let most = 0;
+    const look = () => (most = Math.max(most, process.memoryUsage.rss()));
+    const timer = setInterval(look, 10);
+    const [, , path, target] = process.argv;
+    const { added } = await mirror({ sources: [path], target, env: {}, onEvent: look });
+    clearInterval(timer);
+    console.log(JSON.stringify([added, most]));`,
+  );
+  const peak = (megabytes: number): number => {
+    const path = join(folder, `${megabytes}.zip`);
+    const made = spawnSync("python3", ["-c", make, path, String(megabytes)], { cwd: folder, encoding: "utf8" });
+    assert.equal(made.status, 0, made.stderr);
+    const ran = spawnSync(process.execPath, [script, path, join(folder, String(megabytes))], { encoding: "utf8" });
+    const [added, bytes] = JSON.parse(ran.stdout) as [number, number];
+    assert.equal(added, 1, ran.stderr);
+    return bytes / 1024 ** 2;
+  };
+  const [little, much] = [peak(1), peak(300)];
+  assert.ok(much - little < 120, `${little} MiB for 1 MB, ${much} MiB for 300 MB`);
+});
+
+test("a token goes to the host it is for and to no other, and a URL's own secrets are shown nowhere", async () => {
+  const server = await fileServer({ "a.zip": zip([at("x", one), deflated("y", three)]) });
+  const env = { GITHUB_TOKEN: "ghp_secret", AZURE_DEVOPS_TOKEN: "azure_secret" };
+  const { report } = await run(`${server.url}/a.zip`, { env });
+  assert.equal(report.added, 2);
+  assert.ok(server.requests.every((r) => r.headers.authorization === undefined));
+  const secret = `${server.url.replace("//", "//user:pass-word@")}/a.zip?sig=hidden`;
+  const { report: again, warnings } = await run(secret, { sourceType: "zip-url" });
+  const basic = `Basic ${Buffer.from("user:pass-word").toString("base64")}`;
+  assert.ok(server.requests.slice(-4).every((r) => r.headers.authorization === basic));
+  const gone = await run(secret.replace("a.zip", "gone.zip"), { sourceType: "zip-url" });
+  const said = JSON.stringify([again, warnings, gone.report, gone.failed.map((f) => f.error.message)]);
+  assert.equal(gone.report.exitCode, 1);
+  assert.doesNotMatch(said, /pass-word|hidden|secret/);
+});
+
+test("what is not there is asked for once; what may pass is asked for again", async () => {
+  const server = await fileServer({ "a.zip": zip([at("x", one)]) });
+  await run(`${server.url}/gone.zip`);
+  assert.equal(server.requests.length, 1);
+  server.misdeeds.set("a.zip", [{ status: 503 }, { status: 429 }]);
+  const { report } = await run(`${server.url}/a.zip`, {
+    clock: { now: () => 0, random: () => 0, sleep: async () => undefined },
+  });
+  assert.deepEqual([report.exitCode, report.added], [0, 1]);
+});
+
+test("a member that is no package fails by its name in every kind of archive, and the others are taken", async () => {
+  const broken = { name: "x/broken-1.0-0.conda", content: Buffer.from("PK\u0003\u0004 nothing of the kind") };
+  for (const [name, bytes] of [
+    ["a.zip", zip([broken, at("y", one)])],
+    ["a.tgz", gzipSync(tar([broken, at("y", one)]))],
+  ] as const) {
+    const { report, failed, listed } = await run(file(name, bytes));
+    assert.deepEqual([name, report.exitCode, report.added, listed("linux-64")], [name, 1, 1, names(one)]);
+    assert.equal(failed[0]?.fileName, "broken-1.0-0.conda");
+    assert.match(failed[0]?.origin ?? "", /a\.(?:zip|tgz)\/x\/broken/);
   }
 });

@@ -47,6 +47,9 @@ export interface Place {
   /** Set where the run's HTTP client or the file system can open it: a worker thread then fetches it by itself. */
   readonly address?: Address;
   readonly open: Open;
-  /** Set where opening it elsewhere than at its start is dear, such as in the middle of compressed bytes. */
-  readonly lookInto?: (signal: AbortSignal) => Promise<ReadAt>;
+  /**
+   * Set where opening it elsewhere than at its start is dear, such as in the middle of compressed bytes.
+   * @param atAnyCost even if all of it has to be fetched for that; else what would be too much is refused.
+   */
+  readonly lookInto?: (signal: AbortSignal, atAnyCost: boolean) => Promise<ReadAt>;
 }

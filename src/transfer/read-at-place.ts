@@ -4,10 +4,11 @@ import type { Place } from "./place.ts";
 
 /**
  * Reads parts of a file where it lies, by range requests, without fetching the rest.
+ * @param atAnyCost what is compressed inside an archive is fetched whole for it, however large it is.
  * @throws TransferError when the other side does not answer with ranges.
  */
-export async function readAtPlace(place: Place, signal: AbortSignal): Promise<ReadAt> {
-  if (place.lookInto) return place.lookInto(signal);
+export async function readAtPlace(place: Place, signal: AbortSignal, atAnyCost = false): Promise<ReadAt> {
+  if (place.lookInto) return place.lookInto(signal, atAnyCost);
   const first = await place.open({ start: 0, end: 4 }, signal);
   const unable = (why: string) =>
     new TransferError(

@@ -68,6 +68,8 @@ export interface ZipEntry {
   readonly content: Uint8Array;
   /** 0 stored (default), 8 deflated; any other number is only claimed. */
   readonly method?: number;
+  /** How much is tried when it is deflated. */
+  readonly level?: number;
   readonly zip64?: boolean;
   readonly encrypted?: boolean;
   readonly badCrc?: boolean;
@@ -84,7 +86,10 @@ export function zip(entries: readonly ZipEntry[]): Buffer {
   let offset = 0;
   for (const entry of entries) {
     const name = Buffer.from(entry.name);
-    const stored = entry.method === 8 ? deflateRawSync(entry.content) : Buffer.from(entry.content);
+    const stored =
+      entry.method === 8
+        ? deflateRawSync(entry.content, entry.level === undefined ? {} : { level: entry.level })
+        : Buffer.from(entry.content);
     const crc = entry.badCrc ? 1 : crc32(entry.content);
     const size = entry.statedSize ?? entry.content.length;
     const flags = (entry.encrypted ? 1 : 0) | (entry.streamed ? 8 : 0);

@@ -72,7 +72,7 @@ export async function* zipMembers(
         crc32: member.crc,
         ...(address ? { address } : {}),
         open: content.open,
-        lookInto: (s) => content.lookInto(scratchPath, s),
+        lookInto: (s, atAnyCost) => content.lookInto(scratchPath, s, atAnyCost),
       };
   }
 }

@@ -76,10 +76,14 @@ export class MemberFile {
   };
 
   /** What the package says of itself, without fetching more than that takes. @throws TransferError */
-  readonly lookInto = async (scratchPath: () => Promise<string>, signal: AbortSignal): Promise<ReadAt> => {
+  readonly lookInto = async (
+    scratchPath: () => Promise<string>,
+    signal: AbortSignal,
+    atAnyCost: boolean,
+  ): Promise<ReadAt> => {
     if (this.stored) return this.archive(signal);
     const local = this.#file.base.address !== undefined && "path" in this.#file.base.address;
-    if (this.#member.compressedSize > LOOK_INTO[local ? "local" : "remote"]) {
+    if (!atAnyCost && this.#member.compressedSize > LOOK_INTO[local ? "local" : "remote"]) {
       throw new TransferError(
         "SERVER_ERROR",
         {
@@ -90,7 +94,10 @@ export class MemberFile {
         { mayPass: false },
       );
     }
-    this.#inflated ??= this.unpack(scratchPath, signal);
+    this.#inflated ??= this.unpack(scratchPath, signal).catch((e: unknown) => {
+      this.#inflated = undefined;
+      throw e;
+    });
     return localArchive(await this.#inflated, this.#member.size, this.#origin, this.#file.retry, signal);
   };
 

@@ -54,10 +54,7 @@ export function knownPackages(
         if (request.unlessVersion === memberVersion(known.crc32, known.size)) return "unchanged";
         return (await found()).open(request, signal);
       },
-      lookInto: async (signal) => {
-        const ref = await found();
-        return ref.lookInto ? ref.lookInto(signal) : readAtPlace(ref, signal);
-      },
+      lookInto: async (signal, atAnyCost) => readAtPlace(await found(), signal, atAnyCost),
     };
   });
 }
