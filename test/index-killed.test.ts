@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { hash } from "node:crypto";
-import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { indexChannel } from "../src/index-channel.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { temporary } from "./support/folders.ts";
-import { gistOf, TEMPORARY } from "./support/index-gist.ts";
+import { gistOf } from "./support/index-gist.ts";
+import { copyChannel, stateOf } from "./support/twin.ts";
 
 const dyingIndex = new URL("support/dying-index.ts", import.meta.url).pathname;
 const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
@@ -45,16 +46,8 @@ function newChannel(): string {
   return channel;
 }
 
-/** A copy whose files keep inode and time, by which they are known; but not the databases, which are written in place. */
 function twin(channel: string): string {
-  const copy = newChannel();
-  for (const entry of readdirSync(channel, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    const to = join(copy, relative(channel, path));
-    mkdirSync(entry.isDirectory() ? to : dirname(to), { recursive: true });
-    if (entry.isFile()) (entry.name === "files.db" ? copyFileSync : linkSync)(path, to);
-  }
-  return copy;
+  return copyChannel(channel, newChannel());
 }
 
 /** What a channel of these packages is when it is indexed from nothing. */
@@ -105,18 +98,6 @@ function run(args: readonly string[], killAfterMs?: number): Promise<{ signal: s
       else reject(new Error(stderr));
     });
   });
-}
-
-/** All that the next run finds, our own corner included. */
-function stateOf(channel: string): string {
-  const files = readdirSync(channel, { recursive: true, withFileTypes: true }).filter(
-    (e) => e.isFile() && !TEMPORARY.test(e.name) && !e.parentPath.includes("incoming"),
-  );
-  const lines = files.map((e) => {
-    const path = join(e.parentPath, e.name);
-    return `${relative(channel, path)} ${hash("sha256", readFileSync(path))}`;
-  });
-  return lines.sort().join("\n");
 }
 
 /** Kills a run at each of its changes of the disk in turn, and has each of the channels it leaves repaired. */

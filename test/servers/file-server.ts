@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after } from "node:test";
@@ -26,6 +27,8 @@ export interface FileServer {
   readonly files: Map<string, Uint8Array>;
   /** Misdeeds to come, by path: each request takes the first of its list. */
   readonly misdeeds: Map<string, Misdeed[]>;
+  /** Asked at each request, with its number from 1: what happens to it. */
+  onRequest?: (path: string, number: number) => Misdeed | undefined;
   readonly requests: { path: string; range: string | undefined; headers: IncomingMessage["headers"] }[];
   /** Body bytes sent, by path. */
   readonly sent: Map<string, number>;
@@ -59,6 +62,14 @@ export async function fileServer(files: Record<string, Uint8Array> = {}): Promis
   return Object.assign(state, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close });
 }
 
+const etags = new WeakMap<Uint8Array, string>();
+
+function etagOf(file: Uint8Array): string {
+  const etag = etags.get(file) ?? `"${hash("sha1", file, "base64url")}"`;
+  etags.set(file, etag);
+  return etag;
+}
+
 function closeServer(server: Server): Promise<void> {
   server.closeAllConnections();
   return new Promise((resolve) => server.close(() => resolve()));
@@ -68,7 +79,7 @@ function answer(state: Omit<FileServer, "url" | "close">, request: IncomingMessa
   const path = decodeURIComponent((request.url ?? "/").split("?")[0]?.slice(1) ?? "");
   const { range } = request.headers;
   state.requests.push({ path, range, headers: request.headers });
-  const misdeed = state.misdeeds.get(path)?.shift();
+  const misdeed = state.onRequest?.(path, state.requests.length) ?? state.misdeeds.get(path)?.shift();
   if (misdeed && "status" in misdeed) {
     response.writeHead(misdeed.status, misdeed.headers).end(misdeed.body ?? "");
     return;
@@ -82,7 +93,7 @@ function answer(state: Omit<FileServer, "url" | "close">, request: IncomingMessa
     response.writeHead(404, { "content-type": "text/plain" }).end("no such file here");
     return;
   }
-  const etag = `"${file.length}-${Buffer.from(file.subarray(0, 64)).toString("base64url").slice(0, 12)}"`;
+  const etag = etagOf(file);
   if (request.headers["if-none-match"] === etag && !misdeed) {
     response.writeHead(304, { etag }).end();
     return;

@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { after, test } from "node:test";
+import { indexChannel, type MirrorOptions } from "../src/main.ts";
+import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
+import { type FileServer, fileServer, type Misdeed } from "./servers/file-server.ts";
+import { folderServer } from "./servers/folder-server.ts";
+import type { FaultPlan } from "./support/faults.ts";
+import { temporary, visible } from "./support/folders.ts";
+import { gistOf } from "./support/index-gist.ts";
+import { needs, python } from "./support/needs.ts";
+import { copyChannel, stateOf } from "./support/twin.ts";
+
+const faults = new URL("support/faults.ts", import.meta.url).pathname;
+const mirrorOnce = new URL("support/mirror-once.ts", import.meta.url).pathname;
+const loop = new URL("clients/rattler_loop.py", import.meta.url).pathname;
+
+/** One in so many of the points is tried; FAULTS=all tries each. */
+const EVERY = process.env["FAULTS"] === "all" ? 1 : 8;
+
+/** Hundreds of processes start here: compiled code that they share halves the time. */
+const compiled = temporary();
+
+const lib = (version: string) => buildTarBz2({ name: "lib", version, subdir: "linux-64", files: { "lib/l": version } });
+const app = (version: string) =>
+  buildConda({
+    name: "app",
+    version,
+    subdir: "linux-64",
+    depends: [`lib ==${version}`, "data"],
+    files: { "bin/a": version },
+  });
+const data = buildConda({ name: "data", files: { "share/d": "d" } });
+const old = buildConda({ name: "old", files: { "share/o": "o" } });
+
+/** The upstream channel before and after it changed: packages came, and others went. */
+const before = [app("1.0"), lib("1.0"), data, old];
+const later = [app("2.0"), lib("2.0"), data];
+const INSTALLED = ["1.0", "2.0"].map((v) =>
+  JSON.stringify([
+    ["app", v],
+    ["data", "1.0"],
+    ["lib", v],
+  ]),
+);
+
+async function upstream(packages: readonly BuiltPackage[]): Promise<Map<string, Uint8Array>> {
+  const channel = join(temporary(), "upstream");
+  for (const p of packages) {
+    const subdir = p.fileName.startsWith("data") || p.fileName.startsWith("old") ? "noarch" : "linux-64";
+    mkdirSync(join(channel, subdir), { recursive: true });
+    writeFileSync(join(channel, subdir, p.fileName), p.bytes);
+  }
+  await indexChannel({ channel, env: {}, threads: 1 });
+  return new Map(Object.keys(visible(channel)).map((f) => [`up/${f}`, readFileSync(join(channel, f))]));
+}
+
+function serveUpstream(server: FileServer, files: ReadonlyMap<string, Uint8Array>): void {
+  server.files.clear();
+  for (const [path, bytes] of files) server.files.set(path, bytes);
+}
+
+/** Follows the upstream channel once, with a fault. Gives the exit code, null when it was killed. */
+function follow(
+  server: FileServer,
+  target: string,
+  plan: Partial<FaultPlan> = {},
+): Promise<{ code: number | null; log: string[]; said: string; kill(): void }> {
+  const options: MirrorOptions = {
+    sources: [`${server.url}/up`],
+    sourceType: "channel",
+    target,
+    // What fails once fails for good: repetitions would hide it.
+    settings: { retry_attempts: 0, max_concurrent_downloads: 1 },
+  };
+  const log = join(temporary(), "log");
+  writeFileSync(log, "");
+  const fault: FaultPlan = { folder: target, at: 0, how: "error", log, ...plan };
+  const args = ["--no-warnings", "--import", faults, mirrorOnce, JSON.stringify(options)];
+  const env = { ...process.env, NODE_COMPILE_CACHE: compiled, FAULT: JSON.stringify(fault) };
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"], env });
+  running = child.pid;
+  let said = "";
+  child.stderr.on("data", (d) => (said += d));
+  return new Promise((resolve) =>
+    child.on("close", (code) => {
+      resolve({
+        code,
+        said,
+        log: readFileSync(log, "utf8").split("\n").slice(0, -1),
+        kill: () => child.kill("SIGKILL"),
+      });
+    }),
+  );
+}
+
+/** The process that follows now. */
+let running: number | undefined;
+
+/** A client that solves and installs, asked again and again. */
+function client(root: string): (target: string) => Promise<Record<string, unknown>> {
+  const child = spawn(python, [loop], { stdio: ["pipe", "pipe", "inherit"] });
+  after(() => child.stdin.end());
+  const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const url = folderServer(root);
+  return async (target) => {
+    const found: Record<string, unknown> = {};
+    for (const format of ["json", "zst", "shards"]) {
+      const channel = `${await url}/${target.slice(root.length + 1)}`;
+      child.stdin.write(`${JSON.stringify({ channel, subdir: "linux-64", format, specs: ["app"] })}\n`);
+      found[format] = JSON.parse(String((await answers.next()).value));
+    }
+    return found;
+  };
+}
+
+/** States that clients have used and from which the next run came to the end: many faults leave the same. */
+const held = new Set<string>();
+
+/** Has the channel used as it is, then followed by a run that nothing hinders. */
+async function usableThenDone(
+  server: FileServer,
+  target: string,
+  use: (target: string) => Promise<Record<string, unknown>>,
+  done: string,
+): Promise<void> {
+  const state = stateOf(target);
+  if (held.has(state)) return;
+  for (const [format, found] of Object.entries(await use(target)))
+    assert.ok(INSTALLED.includes(JSON.stringify(found)), `at that moment, ${format}: ${JSON.stringify(found)}`);
+  const { code, said } = await follow(server, target);
+  assert.equal(code, 0, said);
+  assert.equal(JSON.stringify([...gistOf(target)]), done);
+  held.add(state);
+}
+
+test(
+  "a fault at any file operation or request of a run that follows a channel never breaks it for a client, and the next run finishes",
+  needs(python, "py-rattler"),
+  async (t) => {
+    const root = temporary();
+    const server = await fileServer();
+    const [first, second] = [await upstream(before), await upstream(later)];
+    const use = client(root);
+    const base = join(root, "base");
+    serveUpstream(server, first);
+    assert.equal((await follow(server, base)).code, 0);
+    serveUpstream(server, second);
+    server.requests.length = 0;
+    const clean = copyChannel(base, join(root, "clean"));
+    const { code, said } = await follow(server, clean);
+    assert.equal(code, 0, said);
+    const requests = server.requests.length;
+    const done = JSON.stringify([...gistOf(clean)]);
+    for (const found of Object.values(await use(clean))) assert.equal(JSON.stringify(found), INSTALLED[1]);
+    let points = 0;
+    let n = 0;
+    const attempt = async (what: string, work: (target: string) => Promise<unknown>): Promise<void> => {
+      const target = copyChannel(base, join(root, `c${n++}`));
+      try {
+        await work(target);
+        await usableThenDone(server, target, use, done);
+        points++;
+      } catch (e) {
+        throw new Error(`${what}: ${(e as Error).message}`, { cause: e });
+      }
+      rmSync(target, { recursive: true });
+    };
+    for (const how of ["kill", "error", "cut"] as const) {
+      const all = await follow(server, copyChannel(base, join(root, `count-${how}`)), { how });
+      assert.ok(all.log.length > 40, `${all.log.length} operations`);
+      for (let at = 1 + (n % EVERY); at <= all.log.length; at += EVERY) {
+        await attempt(`${how} at ${at}, ${all.log[at - 1]}`, async (target) => {
+          const ran = await follow(server, target, { at, how });
+          if (how === "kill") assert.equal(ran.code, null, "it was killed");
+        });
+      }
+      t.diagnostic(`${how}: ${all.log.length} operations`);
+    }
+    for (const how of ["500", "cut", "kill"] as const) {
+      for (let at = 1 + (n % EVERY); at <= requests; at += EVERY) {
+        await attempt(`${how} at request ${at}`, async (target) => {
+          const from = server.requests.length;
+          server.onRequest = (_, number): Misdeed | undefined => {
+            if (number - from !== at) return undefined;
+            if (how === "500") return { status: 500 };
+            if (how === "kill") process.kill(running as number, "SIGKILL");
+            return { cutAfter: 40 };
+          };
+          await follow(server, target);
+          delete server.onRequest;
+        });
+      }
+    }
+    t.diagnostic(`${requests} requests; ${points} points tried`);
+    assert.ok(points >= 40, `${points} points`);
+  },
+);
