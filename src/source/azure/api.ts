@@ -120,14 +120,15 @@ export function azureApi({ api, http, credentials, retry, tokens, warn }: Contex
       return objectIn(parseAnswer(answer.body, redactUrl(address)), redactUrl(address));
     },
     async *all(of, path, query, signal) {
-      let token: string | undefined;
-      for (let page = 0; page === 0 || token; page++) {
+      const seen = new Set<string>();
+      for (let token: string | undefined = ""; token !== undefined; ) {
         const address = url(of, path, token ? { ...query, continuationToken: token } : query);
-        if (page === MOST_PAGES) throw badAnswer(redactUrl(address), `the list goes on after ${MOST_PAGES} pages`);
+        if (seen.has(token) || seen.size === MOST_PAGES) throw badAnswer(redactUrl(address), "its pages have no end");
+        seen.add(token);
         const answer = await ask(of, address, signal);
         const body = objectIn(parseAnswer(answer.body, redactUrl(address)), redactUrl(address));
         for (const item of listIn(body["value"], redactUrl(address))) yield objectIn(item, redactUrl(address));
-        token = answer.headers.get("x-ms-continuationtoken");
+        token = answer.headers.get("x-ms-continuationtoken") || undefined;
       }
     },
     file({ open: publicly, signedIn }, origin, of) {

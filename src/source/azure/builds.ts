@@ -115,9 +115,9 @@ function artifactFrom(
   const download = textOf(resource, "downloadUrl");
   const properties = within(resource, "properties");
   const size = Number(textOf(properties, "artifactsize") ?? Number.NaN);
-  const open = download !== undefined && /^https?:\/\//i.test(download) ? download : undefined;
-  const page = `${pageOf(azure, of)}&view=artifacts`;
   const signedIn = azure.url(of, `build/builds/${of.build}/artifacts`, { artifactName: name, $format: "zip" });
+  const open = download !== undefined && isSafe(download, signedIn) ? download : undefined;
+  const page = `${pageOf(azure, of)}&view=artifacts`;
   const source = textOf(item, "source");
   return {
     id: numberOf(item, "id") ?? 0,
@@ -132,6 +132,12 @@ function artifactFrom(
     ...(build?.buildNumber === undefined ? {} : { build: build.buildNumber }),
     ...(source === undefined ? {} : { source }),
   };
+}
+
+/** Whether a file's address may be followed: never from https to what anybody on the way could change. */
+function isSafe(address: string, from: string): boolean {
+  const protocol = URL.parse(address)?.protocol;
+  return protocol === "https:" || (protocol === "http:" && from.startsWith("http:"));
 }
 
 /** The arguments of `mirror` that take an artifact. */

@@ -1,7 +1,7 @@
 import { ghToken } from "../../auth/gh-token.ts";
 import { TransferError } from "../../errors.ts";
 import type { ApiAnswer } from "../../transfer/api.ts";
-import { refusedBy } from "../../transfer/http.ts";
+import { redirected, refusedBy } from "../../transfer/http.ts";
 import type { Place } from "../../transfer/place.ts";
 import { redactUrl } from "../../transfer/redact.ts";
 import { withRetries } from "../../transfer/retry.ts";
@@ -103,8 +103,8 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
     const known = locations.get(url);
     if (known && known.until > retry.clock.now()) return known.url;
     const answer = await ask(url, signal, { stored: true });
-    const location = answer.headers.get("location");
-    if (answer.status !== 302 || location === undefined) throw badAnswer(redactUrl(url), "no address of the file came");
+    if (answer.status !== 302) throw badAnswer(redactUrl(url), "no address of the file came");
+    const location = redirected(new URL(url), answer.headers.get("location"), 0).toString();
     locations.set(url, { url: location, until: retry.clock.now() + LOCATION_MS });
     return location;
   };
@@ -117,9 +117,11 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
       return objectIn(parseAnswer(answer.body, url), url);
     },
     async *all(path, key, signal) {
+      const seen = new Set<string>();
       let url: string | undefined = `${root}${path}${path.includes("?") ? "&" : "?"}per_page=${PER_PAGE}`;
-      for (let page = 0; url !== undefined; page++) {
-        if (page === MOST_PAGES) throw badAnswer(redactUrl(url), `the list goes on after ${MOST_PAGES} pages`);
+      while (url !== undefined) {
+        if (seen.has(url) || seen.size === MOST_PAGES) throw badAnswer(redactUrl(url), "its pages have no end");
+        seen.add(url);
         const answer: ApiAnswer = await ask(url, signal);
         const body = parseAnswer(answer.body, url);
         for (const item of listIn(key === undefined ? body : objectIn(body, url)[key], url)) yield objectIn(item, url);
