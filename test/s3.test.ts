@@ -9,9 +9,9 @@ import { promisify } from "node:util";
 import { zstdDecompressSync } from "node:zlib";
 import { goProgram } from "../scripts/go-programs.ts";
 import { indexChannel, type MirrorOptions, mirror } from "../src/main.ts";
-import { elementsOf, textOf } from "../src/s3/xml.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { S3_KINDS, type S3Server, SECRET, startS3 } from "./servers/s3-server.ts";
+import { noteKeys, objects, uploads } from "./support/bucket.ts";
 import { cliRun } from "./support/cli.ts";
 import { type RepodataJson, temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
@@ -46,16 +46,6 @@ function big() {
   const [path] = written(bigFolder, [made]) as [string];
   bigOne = { path, fileName: made.fileName, sha256: made.sha256 };
   return bigOne;
-}
-
-/** Every object of a bucket: key to size, ETag and time of writing. */
-async function objects(server: S3Server, bucket: string): Promise<Record<string, string>> {
-  const { body } = await server.client(bucket).request({ method: "GET", query: { "list-type": "2" } });
-  const all = elementsOf(Buffer.from(body).toString(), "Contents");
-  const fact = (xml: string, name: string) => textOf(xml, name) ?? "";
-  return Object.fromEntries(
-    all.map((o) => [fact(o, "Key"), `${fact(o, "Size")} ${fact(o, "ETag")} ${fact(o, "LastModified")}`]),
-  );
 }
 
 async function object(server: S3Server, bucket: string, key: string) {
@@ -202,8 +192,8 @@ for (const kind of S3_KINDS) {
       const stream = await client.open({ method: "GET", key: `ch/noarch/${fileName}` });
       for await (const chunk of stream.chunks) hash.update(chunk);
       assert.equal(hash.digest("hex"), sha256);
-      assert.deepEqual(await uploads(server, bucket), []);
-      assert.deepEqual(await notes(server, bucket), []);
+      assert.deepEqual(await uploads(server, bucket, `ch/noarch/${fileName}`), []);
+      assert.deepEqual(await noteKeys(server, bucket), []);
     });
 
     test("refuses clearly, and shows no secret even at trace: wrong keys, no keys, no bucket, no server", async () => {
@@ -241,14 +231,4 @@ for (const kind of S3_KINDS) {
       assert.deepEqual(await objects(server, bucket), {});
     });
   });
-}
-
-/** Uploads in parts that were begun and not ended. */
-export async function uploads(server: S3Server, bucket: string): Promise<string[]> {
-  const { body } = await server.client(bucket).request({ method: "GET", query: { uploads: "" } });
-  return elementsOf(Buffer.from(body).toString(), "Upload");
-}
-
-async function notes(server: S3Server, bucket: string): Promise<string[]> {
-  return Object.keys(await objects(server, bucket)).filter((key) => key.includes("/uploads/"));
 }

@@ -5,12 +5,11 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, describe, test } from "node:test";
 import { goProgram } from "../scripts/go-programs.ts";
-import { openStore, type TargetContext } from "../src/target/kinds.ts";
 import { PreconditionFailed, type Store } from "../src/target/store.ts";
-import { systemClock } from "../src/transfer/retry.ts";
 import { type S3Server, startS3 } from "./servers/s3-server.ts";
 import { temporary } from "./support/folders.ts";
 import { needs } from "./support/needs.ts";
+import { openStoreAt } from "./support/stores.ts";
 
 /** Every store of files, with what opens another one over the same files. */
 const STORES = {
@@ -18,7 +17,7 @@ const STORES = {
     needed: { skip: false as const },
     prepare: async () => {
       const folder = temporary();
-      return (): Promise<Store> => openStore(folder, undefined, contextOf({}));
+      return (): Promise<Store> => openStoreAt(folder, {});
     },
   },
   minio: { needed: needs(goProgram("minio"), "minio"), prepare: () => inBucket("minio") },
@@ -28,29 +27,8 @@ const STORES = {
 async function inBucket(kind: "minio" | "versitygw"): Promise<() => Promise<Store>> {
   const server: S3Server = await startS3(kind);
   const bucket = await server.bucket();
-  return () => openStore(`${server.url}/${bucket}/a channel+1`, "s3", contextOf(server.env));
+  return () => openStoreAt(`${server.url}/${bucket}/a channel+1`, server.env, { type: "s3" });
 }
-
-function contextOf(env: NodeJS.ProcessEnv): TargetContext {
-  // What only services and caches use is left out.
-  return {
-    env,
-    requests: { connections: 8, totalTimeoutMs: 60_000, tokens: NO_TOKENS, proxies: undefined },
-    credentials: { find: async () => undefined },
-    retryAttempts: 2,
-    concurrency: 8,
-    clock: systemClock,
-    s3: { region: null, endpoint: null, addressingStyle: "auto", anonymous: false },
-    warn: (message: string) => assert.fail(message),
-  } as unknown as TargetContext;
-}
-
-const NO_TOKENS = {
-  github_token: null,
-  github_api_url: "https://api.github.com",
-  azure_devops_token: null,
-  azure_devops_url: "https://dev.azure.com",
-};
 
 const sha256Of = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 const bytesAt = async (store: Store, path: string) => Buffer.from((await store.get(path))?.bytes ?? []).toString();

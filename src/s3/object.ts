@@ -1,4 +1,6 @@
 import { hash, randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import { TargetError } from "../errors.ts";
 import type { Body } from "../transfer/response.ts";
 import type { S3Answer, S3Client, S3Request } from "./client.ts";
 import { S3Failure } from "./failure.ts";
@@ -43,6 +45,42 @@ export async function headObject(
   const { status, headers } = await client.request(request, signal);
   if (status === 404) return undefined;
   return { size: Number(headers.get("content-length") ?? 0), etag: bareEtag(headers.get("etag")), headers };
+}
+
+/** How often an object is read again whose bytes are not those that its checksum says. */
+const MISREADINGS = 5;
+
+/**
+ * An object and its version, which belong together: where its checksum was stored, the bytes are held to it. A server that
+ * keeps content and attributes apart (versitygw with a sidecar) may give old bytes with a new ETag while the object is being
+ * replaced, and a write on the condition of that ETag would undo another's.
+ * @returns undefined when there is no such object
+ */
+export async function getObject(
+  client: S3Client,
+  key: string,
+  signal?: AbortSignal,
+): Promise<{ readonly bytes: Uint8Array; readonly etag: string } | undefined> {
+  const headers = { "x-amz-checksum-mode": "ENABLED" };
+  for (let again = 0; ; again++) {
+    const answer = await client.request({ method: "GET", key, headers, answers: [404] }, signal);
+    if (answer.status === 404) return undefined;
+    const said = answer.headers.get("x-amz-checksum-sha256") ?? "";
+    // Of objects made of parts it is the checksum of theirs, and ends in their number.
+    const known = /^[A-Za-z0-9+/]{43}=$/.test(said);
+    if (!known || hash("sha256", answer.body, "base64") === said)
+      return { bytes: answer.body, etag: bareEtag(answer.headers.get("etag")) };
+    if (again === MISREADINGS) throw damaged(client.name(key));
+    await pause(Math.random() * 100 * (again + 1), undefined, signal ? { signal } : {});
+  }
+}
+
+function damaged(what: string): TargetError {
+  return new TargetError("BAD_INDEX", {
+    what: `${what}: can't be read`,
+    why: "its bytes are not those that were written: their SHA-256 is not the one that was stored with them",
+    next: "nothing was changed; restore it, or remove it to have it made anew",
+  });
 }
 
 /**

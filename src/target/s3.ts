@@ -10,7 +10,7 @@ import { s3KeyProvider } from "../s3/credentials.ts";
 import { S3Failure } from "../s3/failure.ts";
 import { findListed, type ListedObject, listAll, listPage } from "../s3/list.ts";
 import { openMultipart } from "../s3/multipart.ts";
-import { deleteObject, type Expectation, headObject, keepsConditions, putObject } from "../s3/object.ts";
+import { deleteObject, type Expectation, getObject, headObject, keepsConditions, putObject } from "../s3/object.ts";
 import { openS3Object } from "../s3/place.ts";
 import { pool } from "../transfer/pool.ts";
 import { OWN_FOLDER } from "./folder.ts";
@@ -200,9 +200,8 @@ function storeOver(client: S3Client, context: TargetContext, canList: boolean, c
     },
     get: (path, signal) =>
       orMissing(async () => {
-        const answer = await client.request({ method: "GET", key: path, answers: [404] }, signal);
-        if (answer.status === 404) return undefined;
-        return { bytes: answer.body, version: (answer.headers.get("etag") ?? "").replaceAll('"', "") };
+        const object = await getObject(client, path, signal);
+        return object && { bytes: object.bytes, version: object.etag };
       }),
     digest: (path, signal) =>
       orMissing(async () => {

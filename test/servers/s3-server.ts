@@ -42,7 +42,7 @@ export async function startS3(kind: S3Kind): Promise<S3Server> {
   mkdirSync(data);
   const args: Record<S3Kind, readonly string[]> = {
     minio: ["server", "--quiet", "--address", address, data],
-    versitygw: ["--port", address, "--keep-alive", "--quiet", "posix", "--sidecar", mkdir(folder, "sidecar"), data],
+    versitygw: ["--port", address, "--keep-alive", "--quiet", "posix", data],
   };
   const child = spawn(goProgram(kind), args[kind], {
     stdio: "ignore",
@@ -127,11 +127,6 @@ const NO_TOKENS = {
   azure_devops_token: null,
   azure_devops_url: "https://dev.azure.com",
 };
-
-function mkdir(folder: string, name: string): string {
-  mkdirSync(join(folder, name));
-  return join(folder, name);
-}
 
 /** Asks again until it is so; a server that never is ends the test by its time limit. */
 async function until(so: () => Promise<boolean>): Promise<void> {
