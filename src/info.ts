@@ -100,6 +100,10 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
     const byName = source.describe !== undefined || !["github", "azure", "pr"].includes(type);
     const rows = told.rows.filter((row) => wanted(row, byName));
     const failed = told.error !== undefined || rows.some((row) => "error" in row && row.error);
+    if (nameFilter !== undefined && rows.length > 0 && !rows.some((row) => NAMED.includes(row.kind)))
+      warn(
+        `--name-filter ${nameFilter} is about artifacts, these are ${rows[0]?.kind}s: --description-filter chooses among them`,
+      );
     const { error } = told;
     return { source: redactUrl(named.text), type, rows, ...(error ? { error } : {}), exitCode: failed ? 1 : 0 };
   } catch (e) {
@@ -141,6 +145,9 @@ function namedSource({ source, github, azure, pr, buildId, sourceType }: InfoOpt
   return { text: source as string, type: sourceType };
 }
 
+/** What `nameFilter` is about. Builds and checks are shown whatever their names are. */
+const NAMED: readonly InfoRow["kind"][] = ["package", "artifact", "release-asset"];
+
 /** @throws UsageError BAD_FLAG */
 function filters(options: InfoOptions): (row: InfoRow, byName: boolean) => boolean {
   const { nameFilter, descriptionFilter, excludeExpired } = options;
@@ -148,7 +155,8 @@ function filters(options: InfoOptions): (row: InfoRow, byName: boolean) => boole
   const description =
     descriptionFilter === undefined ? undefined : memberPattern(descriptionFilter, "--description-filter");
   return (row, byName) => {
-    if (name && byName && !name.test(row.kind === "package" ? row.fileName : row.name)) return false;
+    if (name && byName && NAMED.includes(row.kind) && !name.test(row.kind === "package" ? row.fileName : row.name))
+      return false;
     if (row.kind === "package") return true;
     if (description && !description.test(row.description ?? row.name)) return false;
     return !(excludeExpired && row.expired);
