@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { layoutOf, tarHeader } from "../src/bundle/layout.ts";
@@ -13,7 +13,10 @@ import { type MirrorOptions, mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { listed, temporary, visible, written } from "./support/folders.ts";
+import { needs, python } from "./support/needs.ts";
 
+const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
+const rattlerClient = new URL("./clients/rattler_client.py", import.meta.url).pathname;
 const linux = { subdir: "linux-64", build: "h0_0" };
 const a = buildConda({ name: "a", ...linux, files: { "share/a.bin": randomBytes(1_500_000) } });
 const b = buildTarBz2({ name: "b" });
@@ -200,6 +203,70 @@ test("wherever a byte is changed, cut off or added, the bundle is refused and no
     const report = await run({ sources: [damaged], sourceType: "bundle", target });
     assert.deepEqual([report.exitCode, codes(report)], [3, ["BAD_BUNDLE"]]);
     assert.deepEqual(existsSync(target) ? Object.keys(visible(target)) : [], []);
+  }
+});
+
+test("killed at any moment, the bundle that was there stays whole, and repeating the run finishes the new one", async () => {
+  const packages = Array.from({ length: 40 }, (_, i) =>
+    buildConda({ name: `k${i}`, files: { f: randomBytes(20_000) } }),
+  );
+  const server = await fileServer(Object.fromEntries(packages.map((p) => [p.fileName, p.bytes])));
+  const bundle = join(temporary(), "b.tar");
+  await run({ sources: written(temporary(), [c]), target: bundle });
+  const first = readFileSync(bundle);
+  const urls = packages.map((p) => `${server.url}/${p.fileName}#${p.sha256}`);
+  const killed = (when: () => boolean) =>
+    new Promise<number | null>((resolve) => {
+      const child = spawn(process.execPath, [cli, "mirror", ...urls, "--tgt", bundle, "-q"], { stdio: "ignore" });
+      const watch = setInterval(() => when() && child.kill("SIGKILL"), 1);
+      child.on("close", (code) => {
+        clearInterval(watch);
+        resolve(code);
+      });
+    });
+  const own = join(dirname(bundle), ".b.tar.meso-forge-mirror");
+  const isWriting = () => {
+    try {
+      return readdirSync(own, { recursive: true }).some((f) => basename(String(f)) === "bundle");
+    } catch {
+      return false;
+    }
+  };
+  for (const after of [1, 20, 40]) {
+    const seen = server.requests.length;
+    assert.equal(await killed(() => server.requests.length - seen >= after), null);
+    assert.ok(readFileSync(bundle).equals(first));
+  }
+  // It may be done at that very moment: whole in any case.
+  await killed(isWriting);
+  await verifyBundle(await openBundle(bundle), never);
+  assert.equal(await killed(() => false), 0);
+  await verifyBundle(await openBundle(bundle), never);
+  assert.equal((await openBundle(bundle)).manifest.entries.size, 41);
+  assert.deepEqual(readdirSync(dirname(bundle)).sort(), ["b.manifest.json", "b.tar"], "nothing is left behind");
+});
+
+test("the real client installs from a channel that came through two bundles", needs(python, "py-rattler"), async () => {
+  const tool = buildConda({ name: "tool", ...linux, depends: ["lib >=1"] });
+  const lib = buildConda({ name: "lib", version: "1.0", ...linux, files: { "lib/x": "1" } });
+  const newer = buildConda({ name: "lib", version: "2.0", ...linux, files: { "lib/x": "2" } });
+  const [from, folder, inside] = [temporary(), temporary(), temporary()];
+  const [full, next] = [join(folder, "full.tar"), join(folder, "next.tar")];
+  await run({ sources: written(temporary(), [tool, lib]), target: from });
+  await run({ ...channel(from), target: full });
+  await run({ sources: written(temporary(), [newer]), target: from });
+  await run({ ...channel(from), target: next, sinceManifest: full });
+  for (const [bundle, version] of [
+    [full, "1.0"],
+    [next, "2.0"],
+  ] as const) {
+    assert.equal((await run({ sources: [bundle], target: inside })).exitCode, 0);
+    for (const format of ["json", "zst", "shards"]) {
+      const args = [rattlerClient, inside, "linux-64", format, temporary(), "tool"];
+      const { stdout, stderr } = spawnSync(python, args, { encoding: "utf8" });
+      const names = (JSON.parse(stdout || "[]") as string[][]).map(([name, v]) => `${name} ${v}`);
+      assert.deepEqual(names, [`lib ${version}`, "tool 1.0"], stderr);
+    }
   }
 });
 

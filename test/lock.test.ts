@@ -3,13 +3,13 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { test } from "node:test";
 import { type MirrorOptions, mirror } from "../src/main.ts";
-import { type BuiltPackage, buildConda } from "./packages/builder.ts";
+import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { listed, repodata, temporary, written } from "./support/folders.ts";
 
 const linux = { subdir: "linux-64", build: "h0_0" };
 const a = buildConda({ name: "a", ...linux });
-const b = buildConda({ name: "b" });
+const b = buildTarBz2({ name: "b" });
 const other = buildConda({ name: "a", ...linux, depends: ["other"] });
 
 /** A channel's files by path, with `a` hot-fixed. */
@@ -234,4 +234,25 @@ test("user names, passwords and tokens of URLs are sent to their host, and told 
   assert.ok(server.requests.every((r) => r.headers.authorization === expected));
   const told = `${events.join("\n")}${JSON.stringify(report)}${report.packages.map((p) => (p.outcome === "failed" ? p.error.stack : "")).join()}`;
   assert.ok(!told.includes("s3cret"), told);
+});
+
+test("conda list --json is enough where the channel lists what it names, in either format", async () => {
+  const server = await fileServer(files);
+  const entry = (dist_name: string, platform: string) => ({
+    base_url: `${server.url}/c`,
+    platform,
+    dist_name,
+    channel: "c",
+  });
+  const text = JSON.stringify([
+    entry("a-1.0-h0_0", "linux-64"),
+    entry("b-1.0-0", "noarch"),
+    entry("gone-1.0-0", "noarch"),
+    { ...entry("x-1-pypi_0", "pypi"), channel: "pypi" },
+  ]);
+  const { report, warnings, target } = await run({ sources: [fileOf("list.json", text)] });
+  assert.deepEqual([report.exitCode, report.added, report.failed], [1, 2, 1], JSON.stringify(report.packages));
+  assert.ok(report.packages.every((p) => p.outcome === "failed" || ("verified" in p && p.verified)));
+  assert.deepEqual(listed(target, "linux-64"), [a.fileName]);
+  assert.ok(warnings.some((w) => /x-1-pypi_0/.test(w)));
 });

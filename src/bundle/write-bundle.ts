@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
+import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { badBundle } from "./bad-bundle.ts";
 import { END, layoutOf, paddingOf } from "./layout.ts";
 import type { Manifest } from "./manifest.ts";
+
+const BUFFER = 1024 * 1024;
 
 /** Gives the content of a member, in portions that are used before the next is asked for. */
 export type ContentOf = (path: string) => AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
@@ -15,8 +18,21 @@ export type ContentOf = (path: string) => AsyncIterable<Uint8Array> | Iterable<U
 export async function writeBundle(file: string, manifest: Manifest, contentOf: ContentOf): Promise<void> {
   const handle = await open(file, "wx");
   try {
+    // Written in large parts: three trips through the thread pool a member take longer than the bytes do.
+    const buffer = Buffer.allocUnsafeSlow(BUFFER);
+    let fill = 0;
+    const flush = async () => {
+      for (let at = 0; at < fill; ) at += (await handle.write(buffer, at, fill - at)).bytesWritten;
+      fill = 0;
+    };
     const write = async (bytes: Uint8Array) => {
-      for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at)).bytesWritten;
+      for (let at = 0; at < bytes.length; ) {
+        const n = Math.min(BUFFER - fill, bytes.length - at);
+        buffer.set(bytes.subarray(at, at + n), fill);
+        fill += n;
+        at += n;
+        if (fill === BUFFER) await flush();
+      }
     };
     const { members } = layoutOf(manifest);
     for (const { path, header, size, sha256 } of members) {
@@ -34,8 +50,28 @@ export async function writeBundle(file: string, manifest: Manifest, contentOf: C
       await write(Buffer.alloc(paddingOf(size)));
     }
     await write(END);
+    await flush();
     await handle.sync();
   } finally {
     await handle.close();
+  }
+}
+
+/** Part of a file in portions that are used before the next is asked for: read synchronously, since most are small and come in thousands. */
+export function* fileContent(
+  path: string,
+  { start, size }: { readonly start: number; readonly size: number },
+): Generator<Uint8Array> {
+  const fd = openSync(path, "r");
+  try {
+    const portion = Buffer.allocUnsafe(Math.min(BUFFER, size));
+    for (let got = 0; got < size; ) {
+      const n = readSync(fd, portion, 0, Math.min(BUFFER, size - got), start + got);
+      if (n === 0) return;
+      yield portion.subarray(0, n);
+      got += n;
+    }
+  } finally {
+    closeSync(fd);
   }
 }

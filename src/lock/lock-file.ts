@@ -20,6 +20,8 @@ export interface LockedEnvironment {
 export interface LockedPackage {
   /** URL or path, as the file has it, without its fragment. */
   readonly location: string;
+  /** Where it may lie as well: the first place that its channel lists has it, and tells the hash. */
+  readonly orElse?: string;
   /** What a relative location starts from (CEP 23 says the working directory). */
   readonly relativeTo: "lock-file" | "working-directory";
   /** Lower hex digits. */

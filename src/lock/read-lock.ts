@@ -1,5 +1,6 @@
 import { redactUrl } from "../transfer/redact.ts";
 import { badLock } from "./bad-lock.ts";
+import { readCondaList } from "./conda-list.ts";
 import { readCondaLock } from "./conda-lock.ts";
 import { readCondaMeta } from "./conda-meta.ts";
 import { isExplicit, readExplicit } from "./explicit.ts";
@@ -30,8 +31,7 @@ function readJson(text: string, what: string): LockFile {
     // JSON.parse quotes the text, which may hold secrets.
     throw badLock(what, "it begins like JSON and is none", e);
   }
-  if (Array.isArray(value) && value.some((v) => isTable(v) && "dist_name" in v))
-    throw badLock(what, "conda list --json tells no URLs and no hashes; use conda list --explicit --sha256");
+  if (Array.isArray(value) && value.some((v) => isTable(v) && "dist_name" in v)) return readCondaList(value, what);
   if (!isTable(value)) throw badLock(what, "it is no lock file that is known");
   if ("lockVersion" in value) throw badLock(what, "lock files of mambajs tell no URLs");
   if ("url" in value || "fn" in value) return readCondaMeta([[what, text]], what);

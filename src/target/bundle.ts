@@ -1,11 +1,10 @@
-import { createReadStream } from "node:fs";
 import { copyFile, link, mkdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { indexPath, MANIFEST } from "../bundle/layout.ts";
 import { type BundleEntry, type Manifest, writeManifest } from "../bundle/manifest.ts";
 import { type Bundle, openBundle, readManifestFrom } from "../bundle/read-bundle.ts";
-import { writeBundle } from "../bundle/write-bundle.ts";
+import { fileContent, writeBundle } from "../bundle/write-bundle.ts";
 import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
 import { mergedPieces } from "../index/merge.ts";
 import { conflict, type Present, settle } from "../plan/plan.ts";
@@ -57,13 +56,11 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
     (path: string): AsyncIterable<Uint8Array> | Iterable<Uint8Array> => {
       if (path === MANIFEST) return [writeManifest(next.manifest)];
       const came = taken.get(path);
-      if (came) return createReadStream(came.path, { highWaterMark: 1024 * 1024 });
+      if (came) return fileContent(came.path, { start: 0, size: came.received.size });
       for (const [subdir, { index, change }] of next.indexes)
         if (path === indexPath(subdir)) return mergedPieces(index, change);
       const member = old?.members.get(path);
-      if (!member || member.size === 0) return [];
-      const { start, size } = member;
-      return createReadStream(file, { start, end: start + size - 1, highWaterMark: 1024 * 1024 });
+      return member ? fileContent(file, member) : [];
     };
 
   return {
