@@ -1,3 +1,4 @@
+import type { MirrorEvent } from "../events.ts";
 import { type Round, watch } from "../watch.ts";
 import { mirrorOptions, tellReport } from "./mirror-command.ts";
 import type { MirrorFlags } from "./program.ts";
@@ -24,8 +25,30 @@ export async function watchCommand(
     if (flags.json || plan || added + replaced + failed > 0) tellReport(round.report, flags, log);
     else log.debug(`nothing new, ${kept} kept`);
   };
+  const options = mirrorOptions(sources, flags, session);
+  // What was told in the last round is not told again: a check that has failed stays so for days.
+  let before = new Set<string>();
+  let now = new Set<string>();
+  const onEvent = (e: MirrorEvent): void => {
+    if (e.type === "warning" || e.type === "check") {
+      const said = JSON.stringify(e);
+      now.add(said);
+      if (before.has(said)) return;
+    }
+    options.onEvent?.(e);
+  };
   try {
-    await watch({ ...mirrorOptions(sources, flags, session), intervalMs, signal, onRound });
+    await watch({
+      ...options,
+      onEvent,
+      intervalMs,
+      signal,
+      onRound(round) {
+        onRound(round);
+        before = now;
+        now = new Set();
+      },
+    });
     return 130;
   } finally {
     close();

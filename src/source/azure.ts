@@ -1,4 +1,5 @@
 import { SourceError } from "../errors.ts";
+import { pool } from "../transfer/pool.ts";
 import { azureName, parseAzureAddress } from "./azure/address.ts";
 import { azureApi } from "./azure/api.ts";
 import {
@@ -47,15 +48,19 @@ export function azureSource(text: string, context: SourceContext): Source {
         for await (const build of buildsOf(azure, address, ci, signal)) if (builds.push(build) >= most) break;
       }
       if (builds.length === 0) throw noBuild(what, ci);
-      const artifacts: AzureArtifact[] = [];
-      for (const build of builds) {
-        // Named by its number, a build is taken as it is.
-        if (address.build !== undefined && build.result !== "succeeded")
-          warn(
-            `${what}: the build ${build.result === undefined ? "is not finished" : build.result}; its packages may be incomplete`,
-          );
-        artifacts.push(...(await artifactsOfBuild(azure, { ...address, build: build.id }, build, signal)));
-      }
+      const [first] = builds;
+      // Named by its number, a build is taken as it is.
+      if (address.build !== undefined && first?.result !== "succeeded")
+        warn(
+          `${what}: the build ${first?.result === undefined ? "is not finished" : first.result}; its packages may be incomplete`,
+        );
+      const found: AzureArtifact[][] = [];
+      const list = async ([build, i]: readonly [AzureBuild, number]): Promise<void> => {
+        found[i] = await artifactsOfBuild(azure, { ...address, build: build.id }, build, signal);
+      };
+      const numbered = builds.map((build, i) => [build, i] as const);
+      for await (const _ of pool(numbered, context.concurrency, list, signal));
+      const artifacts = found.flat();
       const chosen = artifacts.filter((a) => named(a.name));
       const reachable = chosen.filter((a) => a.reachable);
       for (const a of chosen)

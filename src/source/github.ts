@@ -52,10 +52,17 @@ export function githubSource(text: string, context: SourceContext): Source {
       const live = chosen.filter((a) => !a.expired);
       tellExpired(what, chosen, context.warn);
       if (live.length === 0) throw nothing(what, all, chosen);
+      if (live.length > MANY)
+        context.warn(
+          `${what}: ${live.length} artifacts are looked into, each a request of the hourly limit; --name-filter, --branch or --commit leave fewer`,
+        );
       yield* packagesInArtifacts(live, what, context, signal);
     },
   };
 }
+
+/** More artifacts than this at once are seldom what is meant. */
+const MANY = 200;
 
 /** The artifacts that an address and a filter name, newest first; names are not looked at yet. */
 export async function artifactsAt(

@@ -28,6 +28,7 @@ export interface GitHubApi {
 }
 
 const VERSION = "2022-11-28";
+const OCTETS = "application/octet-stream";
 /** A page holds so many items at most, everywhere. */
 const PER_PAGE = 100;
 /** A file's address is good for a minute; a range that is asked for within this time needs no new one. */
@@ -71,8 +72,12 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
   const limits = rateLimit(host, retry.clock, warn);
 
   /** One answer of 200, 302 or 304; every other status is thrown. */
-  const ask = async (url: string, signal: AbortSignal, options: { stored?: boolean } = {}): Promise<ApiAnswer> => {
-    const sent = await headers("application/vnd.github+json");
+  const ask = async (
+    url: string,
+    signal: AbortSignal,
+    options: { stored?: boolean; accept?: string } = {},
+  ): Promise<ApiAnswer> => {
+    const sent = await headers(options.accept ?? "application/vnd.github+json");
     const known = options.stored ? undefined : answers.get(url);
     const request = {
       method: "GET" as const,
@@ -151,8 +156,17 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
       const url = `${root}${path}`;
       return {
         origin,
-        open: async (request, signal) =>
-          http.get(url, { ...request, headers: await headers("application/octet-stream") }, signal),
+        async open(request, signal) {
+          const get = async () => http.get(url, { ...request, headers: await headers(OCTETS) }, signal);
+          try {
+            return await get();
+          } catch (e) {
+            if (!(e instanceof TransferError) || e.code !== "REFUSED") throw e;
+            // Asked for as an answer, it tells which token is missing, or is given when a limit has been waited out.
+            await ask(url, signal, { stored: true, accept: OCTETS });
+            return get();
+          }
+        },
       };
     },
   };
