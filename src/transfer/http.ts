@@ -7,7 +7,7 @@ import type { PaceSettings } from "./pace.ts";
 import type { ByteStream, OpenRequest } from "./place.ts";
 import { makePortions, type Portions } from "./portions.ts";
 import type { ProxySettings } from "./proxied.ts";
-import { hideAuthorization, hideToken, redactText, redactUrl } from "./redact.ts";
+import { hideAuthorization, hideToken, redactText, redactUrl, withoutSignature } from "./redact.ts";
 import type { Requests, Response } from "./response.ts";
 import { parseRetryAfter } from "./retry.ts";
 import { openWire } from "./wire.ts";
@@ -253,7 +253,7 @@ export function refusedBy(
   headers: ReadonlyMap<string, string>,
   words: string,
 ): TransferError {
-  const text = /html/i.test(headers.get("content-type") ?? "") ? "" : redactText(words);
+  const text = /html/i.test(headers.get("content-type") ?? "") ? "" : redactText(withoutSignature(words, url));
   const why = `the server answered ${status}${text ? `: ${text}` : ""}`;
   const what = redactUrl(url);
   if (status === 401 || status === 403 || status === 407) {

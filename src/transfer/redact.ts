@@ -53,6 +53,31 @@ export function hideToken(url: URL): void {
   if (token !== undefined) hideSecret(decodeURIComponent(token));
 }
 
+/** Names of what signs an address. */
+const SIGNING = /sig|token|key|secret|credential|passw|auth|code/i;
+
+/** A server's words about an address, without what signs it: servers repeat the address that they refuse. */
+export function withoutSignature(words: string, url: URL): string {
+  let clean = words;
+  for (const [name, value] of url.searchParams) {
+    if (value.length < SHORTEST || !SIGNING.test(name)) continue;
+    // As it is, as we write it, and as it stood in the address.
+    const raw = url.search
+      .slice(1)
+      .split("&")
+      .find((pair) => pair.startsWith(`${name}=`))
+      ?.slice(name.length + 1);
+    for (const form of [value, encodeURIComponent(value), raw]) if (form) clean = clean.replaceAll(form, "…");
+  }
+  return clean;
+}
+
+/** Whether an address proves by itself that it may be read. */
+export function isSigned(address: string): boolean {
+  const url = /^https?:/i.test(address) ? URL.parse(address) : null;
+  return url !== null && (url.username !== "" || [...url.searchParams.keys()].some((name) => SIGNING.test(name)));
+}
+
 function withoutSecrets(text: string): string {
   let clean = text;
   for (const secret of secrets) if (clean.includes(secret)) clean = clean.replaceAll(secret, "…");

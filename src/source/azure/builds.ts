@@ -1,7 +1,17 @@
 import { printable } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
 import type { CiFilter } from "../ci/filter.ts";
-import { type Foreign, listIn, numberOf, objectIn, shownOf, textOf, timeOf, within } from "../ci/foreign-json.ts";
+import {
+  type Foreign,
+  listIn,
+  numberOf,
+  objectIn,
+  shownOf,
+  textOf,
+  timeOf,
+  toldOn,
+  within,
+} from "../ci/foreign-json.ts";
 import type { Offered } from "../offered.ts";
 import { type AzureAddress, azureName } from "./address.ts";
 import type { AzureApi, Query } from "./api.ts";
@@ -124,7 +134,7 @@ function artifactFrom(
     name: printable(name),
     type,
     page,
-    record: item,
+    record: toldOn(item),
     key: `${pageOf(azure, of)}#${numberOf(item, "id") ?? 0} ${name}`,
     place: azure.file({ open, signedIn }, `${page} (${printable(name)})`, of),
     reachable: open !== undefined || type === "Container" || type === "PipelineArtifact",
@@ -228,7 +238,7 @@ function buildFrom(item: Foreign): AzureBuild {
   };
   return {
     id: String(numberOf(item, "id") ?? 0),
-    record: item,
+    record: toldOn(item),
     ...(Object.fromEntries(Object.entries(known).filter(([, v]) => v !== undefined)) as Partial<AzureBuild>),
   };
 }

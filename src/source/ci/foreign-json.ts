@@ -1,4 +1,5 @@
 import { printable, SourceError } from "../../errors.ts";
+import { isSigned, redactUrl } from "../../transfer/redact.ts";
 
 /** An object of a service's answer. Its fields are what the service says they are only after they have been looked at. */
 export type Foreign = Readonly<Record<string, unknown>>;
@@ -60,4 +61,15 @@ export function badAnswer(what: string, why: string): SourceError {
     why,
     next: "run again later; if it stays, check the service's address in the configuration",
   });
+}
+
+/** What a service says of something, to be told on: addresses that whoever has them may read are cut short. */
+export function toldOn(from: Foreign): Foreign {
+  const clean = (value: unknown): unknown => {
+    if (typeof value === "string") return isSigned(value) ? redactUrl(value) : value;
+    if (Array.isArray(value)) return value.map(clean);
+    if (typeof value !== "object" || value === null) return value;
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, clean(v)]));
+  };
+  return clean(from) as Foreign;
 }

@@ -1,6 +1,6 @@
 import { printable, SourceError } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
-import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf, within } from "../ci/foreign-json.ts";
+import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf, toldOn, within } from "../ci/foreign-json.ts";
 import type { Offered } from "../offered.ts";
 import type { GitHubApi } from "./api.ts";
 
@@ -169,7 +169,7 @@ function artifactFrom(github: GitHubApi, of: Repository, item: Foreign): GitHubA
     page,
     place: github.stored(`${pathOf(of)}/actions/artifacts/${id}/zip`, `${page} (${name})`),
     key: `${github.web}/${nameOf(of)}#${id}`,
-    record: item,
+    record: toldOn(item),
     ...(Object.fromEntries(Object.entries(known).filter(([, v]) => v !== undefined)) as Partial<GitHubArtifact>),
   };
 }

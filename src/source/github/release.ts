@@ -2,7 +2,7 @@ import { formatOf } from "../../conda/file-name.ts";
 import { SourceError } from "../../errors.ts";
 import type { Artifact } from "../ci/artifact.ts";
 import { packagesInArtifacts } from "../ci/artifact-packages.ts";
-import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf } from "../ci/foreign-json.ts";
+import { badAnswer, type Foreign, numberOf, shownOf, textOf, timeOf, toldOn } from "../ci/foreign-json.ts";
 import { namesText } from "../ci/names-text.ts";
 import type { SourceContext } from "../kinds.ts";
 import type { Offered } from "../offered.ts";
@@ -106,7 +106,7 @@ function assetFrom(github: GitHubApi, of: Release, item: Foreign): Asset {
   return {
     id,
     name,
-    record: item,
+    record: toldOn(item),
     page,
     key: `${github.web}/${nameOf(of)}/releases/assets/${id}`,
     place: github.file(`${pathOf(of)}/releases/assets/${id}`, page),
