@@ -90,11 +90,10 @@ async function lookInto(artifact: Artifact, context: SourceContext, signal: Abor
   }
 }
 
-/** Where a package lies, without what differs from build to build. */
-function placeIn(artifact: Artifact, ref: PackageRef): string {
-  return artifact.build === undefined || ref.member === undefined
-    ? ref.key
-    : ref.member.replaceAll(artifact.build, "*");
+/** Where a package lies, without what differs from build to build. Its own name counts as it is. */
+function placeIn(artifact: Artifact, { member, fileName, key }: PackageRef): string {
+  if (artifact.build === undefined || member === undefined) return key;
+  return member.slice(0, -fileName.length).replaceAll(artifact.build, "*") + fileName;
 }
 
 function failed(what: string, failures: readonly MirrorError[], of: number): MirrorError {
