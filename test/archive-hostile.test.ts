@@ -180,7 +180,7 @@ test("bombs are refused by what their directory says, or when they have unpacked
 
 test("an archive inside that can't be read is named, and everything else is taken", async () => {
   const inside = zip([at("x/evil-1.0-0.conda", evil)]);
-  const table: [ZipEntry, RegExp][] = [
+  const table: [Omit<ZipEntry, "link">, RegExp][] = [
     [{ name: "evil.zip", content: inside.subarray(0, 500) }, /a\.zip\/evil\.zip\nit has no end of a zip directory/],
     [{ name: "evil.zip", content: inside, encrypted: true }, /a\.zip\/evil\.zip\nits member evil\.zip is encrypted/],
     [{ name: "evil.zip", content: inside, method: 8, badCrc: true }, /its member evil\.zip fails its CRC/],
@@ -232,6 +232,37 @@ test("links of a tar lead to packages of the same tar, and nowhere else", async 
     ["2", evil.fileName],
   ] as const)
     await refusedAlone(gzipSync(tar([first, link(EVIL, type, to)])), "a.tgz", new RegExp(`it is a link to ${to}`));
+});
+
+test("links of a zip lead to packages of the same zip, and nowhere else", async () => {
+  const link = (name: string, to: string): ZipEntry => ({ name, content: Buffer.from(to), link: true });
+  const fine = await take(
+    "a.zip",
+    zip([
+      link(`early/${good.fileName}`, `../build/${good.fileName}`),
+      first,
+      link("latest.txt", "/etc/passwd"),
+      link("all.zip", "build"),
+    ]),
+  );
+  assert.deepEqual([fine.exitCode, fine.listed], [0, [good.fileName]], fine.told);
+  for (const to of ["/etc/passwd", "../../../etc/passwd", evil.fileName, "\u001b[31m"])
+    await refusedAlone(
+      zip([first, link(EVIL, to)]),
+      "a.zip",
+      /it is a link to [\w./\\{}[-]+, which the archive does not hold/,
+    );
+  await refusedAlone(
+    zip([first, { ...link(EVIL, "x".repeat(5000)), method: 8 }]),
+    "a.zip",
+    /has 5000 bytes, 4096 are allowed/,
+  );
+});
+
+test("a zip whose directory holds more than it counts is refused: packages would be missed", async () => {
+  const bytes = zip([first, at(EVIL, evil)]);
+  bytes.writeUInt16LE(1, bytes.length - 12);
+  await refusedWhole(bytes, "a.zip", /holds more than the 1 members that it says/);
 });
 
 test("what a tar may not hold, and what is damaged, condemns it with its member's name", async () => {

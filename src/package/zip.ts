@@ -12,6 +12,8 @@ export interface ZipMember {
   readonly size: number;
   readonly headerOffset: number;
   readonly encrypted: boolean;
+  /** It is a symbolic link, and its content the path that it leads to. */
+  readonly link: boolean;
 }
 
 export interface Zip {
@@ -38,6 +40,9 @@ export interface ZipOptions {
 
 /** Bytes of a local header before the member's name. */
 export const LOCAL_HEADER = 30;
+
+/** Of "version made by". */
+const UNIX = 3;
 
 const END = 0x06054b50;
 const END64_LOCATOR = 0x07064b50;
@@ -234,8 +239,13 @@ function parseDirectory(
       size,
       headerOffset,
       encrypted: (directory.readUInt16LE(begin + 8) & 1) === 1,
+      // Unix wrote it, and its mode says so (APPNOTE 4.4.2, 4.4.15; S_IFLNK).
+      link: directory[begin + 5] === UNIX && (directory.readUInt16LE(begin + 40) & 0xf000) === 0xa000,
     });
   }
+  // Old writers count modulo 65,536. Whoever trusts the count would miss the rest.
+  if (at + 4 <= directory.length && directory.readUInt32LE(at) === ENTRY)
+    throw damaged(`its zip directory holds more than the ${count} members that it says`);
   return members;
 }
 

@@ -73,6 +73,8 @@ export interface ZipEntry {
   readonly zip64?: boolean;
   readonly encrypted?: boolean;
   readonly badCrc?: boolean;
+  /** A symbolic link, as `zip -y` writes it. */
+  readonly link?: boolean;
   /** Leaves the local header's sizes to a data descriptor, as writers do that can't go back. */
   readonly streamed?: boolean;
   /** Another size in the directory than the content has. */
@@ -118,6 +120,10 @@ export function zip(entries: readonly ZipEntry[]): Buffer {
     const central = Buffer.alloc(46);
     central.writeUInt32LE(0x02014b50, 0);
     central.writeUInt16LE(45, 4);
+    if (entry.link) {
+      central[5] = 3;
+      central.writeUInt16LE(0o120777, 40);
+    }
     central.writeUInt16LE(45, 6);
     central.writeUInt16LE(flags, 8);
     central.writeUInt16LE(entry.method ?? 0, 10);

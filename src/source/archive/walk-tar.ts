@@ -1,11 +1,11 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { posix } from "node:path";
 import { PackageError, printable } from "../../errors.ts";
 import { type TarBody, TarReader } from "../../package/tar.ts";
 import { openFile } from "../../transfer/open-file.ts";
 import { writeAll } from "../../transfer/spool.ts";
 import type { PackageRef } from "../source.ts";
 import { type ArchiveFile, localArchive } from "./archive-file.ts";
+import { type Link, leadsNowhere, targetOf } from "./links.ts";
 import { type Compression, unpacked } from "./unpacked.ts";
 import { refusedRef, type Walk } from "./walk.ts";
 import type { Nested } from "./walk-zip.ts";
@@ -15,7 +15,7 @@ interface Found {
   readonly path: string;
   readonly kind: "package" | "archive";
   readonly file?: { readonly path: string; readonly size: number };
-  readonly link?: { readonly target: string; readonly kind: "hardlink" | "symlink" };
+  readonly link?: Link;
 }
 
 /**
@@ -45,25 +45,8 @@ export async function* tarMembers(
     const fileName = path.slice(path.lastIndexOf("/") + 1);
     const ref = { fileName, origin, key: `${options.key}!/${path}`, member: path };
     if (there) yield { ...ref, size: there.size, address: { path: there.path }, open: openFile(there.path) };
-    else
-      yield refusedRef(
-        ref,
-        new PackageError("BAD_MEMBER", {
-          what: origin,
-          why: `it is a link to ${printable(link?.target ?? "")}, which the archive does not hold or --src-path does not choose`,
-          next: "take the package that it leads to",
-        }),
-      );
+    else yield refusedRef(ref, leadsNowhere(origin, link as Link));
   }
-}
-
-/** Where in the archives a link leads to; undefined when that is outside. */
-function targetOf(link: NonNullable<Found["link"]>, path: string, prefix: string): string | undefined {
-  const inside = path.slice(prefix.length);
-  const from = link.kind === "hardlink" ? "." : posix.dirname(inside);
-  if (link.target.startsWith("/")) return undefined;
-  const target = posix.normalize(posix.join(from, link.target));
-  return target === ".." || target.startsWith("../") ? undefined : prefix + target;
 }
 
 async function extracted(

@@ -1,9 +1,10 @@
-import { printable } from "../../errors.ts";
-import { ARCHIVE_LIMITS } from "../../package/limits.ts";
+import { asMirrorError, type MirrorError, printable } from "../../errors.ts";
+import { ARCHIVE_LIMITS, LIMITS } from "../../package/limits.ts";
 import { safeMemberName } from "../../package/tar.ts";
-import { openZip, type ZipMember } from "../../package/zip.ts";
+import { openZip, type Zip, type ZipMember } from "../../package/zip.ts";
 import type { PackageRef } from "../source.ts";
 import { type ArchiveFile, localArchive } from "./archive-file.ts";
+import { type Link, leadsNowhere, targetOf } from "./links.ts";
 import { refusedRef, type Walk } from "./walk.ts";
 import { MemberFile } from "./zip-members.ts";
 
@@ -11,6 +12,16 @@ import { MemberFile } from "./zip-members.ts";
 export interface Nested {
   readonly path: string;
   open(): Promise<ArchiveFile>;
+}
+
+/** A member that is wanted. */
+interface Entry {
+  readonly path: string;
+  readonly kind: "package" | "archive";
+  readonly member: ZipMember;
+  /** For people. */
+  readonly origin: string;
+  readonly content: MemberFile;
 }
 
 /**
@@ -24,8 +35,7 @@ export async function* zipMembers(
   depth: number,
   walk: Walk,
 ): AsyncGenerator<PackageRef | Nested> {
-  const { signal, options } = walk;
-  const wanted: { path: string; kind: "package" | "archive" }[] = [];
+  const wanted: Pick<Entry, "path" | "kind">[] = [];
   const zip = await openZip(file, file.origin, {
     directoryBytes: ARCHIVE_LIMITS.directoryBytes,
     anyNames: true,
@@ -37,42 +47,64 @@ export async function* zipMembers(
       return kind !== undefined;
     },
   });
-  const scratchPath = () => walk.scratchPath();
-  for (const [i, { path, kind }] of wanted.entries()) {
-    if (signal.aborted) return;
+  const entries = wanted.map(({ path, kind }, i): Entry => {
     const member = zip.members[i] as ZipMember;
     const origin = `${walk.origin}/${printable(path)}`;
-    const content = new MemberFile(file, zip, member, origin);
-    if (kind === "archive") {
-      yield {
-        path,
-        async open() {
-          const refusal = content.refusal();
-          if (refusal) throw refusal;
-          if (content.stored) return content.archive(signal);
-          const unpacked = await content.unpack(scratchPath, signal);
-          return localArchive(unpacked, member.size, origin, options.retry, signal);
-        },
-      };
-      continue;
-    }
-    const fileName = path.slice(path.lastIndexOf("/") + 1);
-    const ref = { fileName, origin, key: `${options.key}!/${path}`, member: path, size: member.size };
-    let refusal = content.refusal();
-    const address = refusal
-      ? undefined
-      : await content.address().catch((e) => {
-          refusal = e;
-          return undefined;
-        });
-    if (refusal) yield refusedRef(ref, refusal);
-    else
-      yield {
-        ...ref,
-        crc32: member.crc,
-        ...(address ? { address } : {}),
-        open: content.open,
-        lookInto: (s, atAnyCost) => content.lookInto(scratchPath, s, atAnyCost),
-      };
+    return { path, kind, member, origin, content: new MemberFile(file, zip, member, origin) };
+  });
+  const files = new Map(entries.filter((e) => !e.member.link).map((e) => [e.path, e]));
+  for (const entry of entries) {
+    if (walk.signal.aborted) return;
+    // A link to an archive: that one is looked into under its own name.
+    if (entry.kind === "package") yield await offer(entry, await contentOf(entry, zip, prefix, files), walk);
+    else if (!entry.member.link) yield { path: entry.path, open: () => openNested(entry, walk) };
   }
+}
+
+/** The entry that has an entry's bytes: itself, or the one that it is a link to. */
+async function contentOf(
+  entry: Entry,
+  zip: Zip,
+  prefix: string,
+  files: ReadonlyMap<string, Entry>,
+): Promise<Entry | MirrorError> {
+  if (!entry.member.link) return entry;
+  try {
+    const target = Buffer.from(await zip.content(entry.member, LIMITS.nameBytes)).toString();
+    const link: Link = { target, kind: "symlink" };
+    return files.get(targetOf(link, entry.path, prefix) ?? "") ?? leadsNowhere(entry.origin, link);
+  } catch (e) {
+    return asMirrorError(e, entry.origin);
+  }
+}
+
+async function offer(entry: Entry, content: Entry | MirrorError, walk: Walk): Promise<PackageRef> {
+  const { path, origin } = entry;
+  const fileName = path.slice(path.lastIndexOf("/") + 1);
+  const ref = { fileName, origin, key: `${walk.options.key}!/${path}`, member: path };
+  if (!("member" in content)) return refusedRef(ref, content);
+  const { size, crc } = content.member;
+  const refusal = content.content.refusal();
+  if (refusal) return refusedRef({ ...ref, size }, refusal);
+  try {
+    const address = await content.content.address();
+    return {
+      ...ref,
+      size,
+      crc32: crc,
+      ...(address ? { address } : {}),
+      open: content.content.open,
+      lookInto: (signal, atAnyCost) => content.content.lookInto(() => walk.scratchPath(), signal, atAnyCost),
+    };
+  } catch (e) {
+    return refusedRef({ ...ref, size }, asMirrorError(e, origin));
+  }
+}
+
+async function openNested({ content, member, origin }: Entry, walk: Walk): Promise<ArchiveFile> {
+  const refusal = content.refusal();
+  if (refusal) throw refusal;
+  if (content.stored) return content.archive(walk.signal);
+  const unpacked = await content.unpack(() => walk.scratchPath(), walk.signal);
+  return localArchive(unpacked, member.size, origin, walk.options.retry, walk.signal);
 }
