@@ -5,9 +5,10 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { layoutOf, tarHeader } from "../src/bundle/layout.ts";
+import { layoutOf } from "../src/bundle/layout.ts";
 import { type BundleEntry, type Manifest, readManifest, writeManifest } from "../src/bundle/manifest.ts";
 import { openBundle, verifyBundle } from "../src/bundle/read-bundle.ts";
+import { tarHeader } from "../src/codec/tar-header.ts";
 import { SourceError } from "../src/errors.ts";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
+import { END, paddingOf } from "../codec/tar-header.ts";
 import { MirrorError } from "../errors.ts";
 import { badBundle } from "./bad-bundle.ts";
-import { END, indexPath, type Layout, layoutOf, type Member, manifestSize, paddingOf } from "./layout.ts";
+import { indexPath, type Layout, layoutOf, type Member, manifestSize } from "./layout.ts";
 import { type Manifest, readManifest } from "./manifest.ts";
 
 /** A bundle whose manifest has been read. Whether the rest is what the manifest says, `verifyBundle` finds out. */

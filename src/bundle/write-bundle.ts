@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { END, paddingOf } from "../codec/tar-header.ts";
 import { badBundle } from "./bad-bundle.ts";
-import { END, layoutOf, paddingOf } from "./layout.ts";
+import { layoutOf } from "./layout.ts";
 import type { Manifest } from "./manifest.ts";
 
 const BUFFER = 1024 * 1024;
