@@ -1,13 +1,9 @@
 import { closeSync, fstatSync, mkdirSync, openSync, rmSync } from "node:fs";
-import type { Transform } from "node:stream";
-import { crc32, createInflateRaw, createZstdDecompress, zstdDecompressSync } from "node:zlib";
-import { decodeBzip2 } from "../codec/bzip2.ts";
-import { formatOf } from "../conda/file-name.ts";
 import { MirrorError, PackageError } from "../errors.ts";
-import { type ReadAt, readAtFile } from "../package/read-at.ts";
-import { safeMemberName, TarReader } from "../package/tar.ts";
-import { openZip, type Zip, type ZipMember } from "../package/zip.ts";
+import { readAtFile } from "../package/read-at.ts";
+import { readMembers } from "./archives.ts";
 import { UNPACK_LIMITS, type UnpackLimits } from "./limits.ts";
+import { Meter, type Stop } from "./meter.ts";
 import { Tree } from "./tree.ts";
 
 /** What came out of a package. */
@@ -18,18 +14,6 @@ export interface Unpacked {
   readonly listsFiles: boolean;
   readonly warnings: readonly string[];
 }
-
-/** An AbortSignal, or what does its work where none can go. */
-export interface Stop {
-  throwIfAborted(): void;
-}
-
-/** Compressed bytes that are read at a time. */
-const PORTION = 256 * 1024;
-
-/** Archives up to here are decoded in one call, as long as they unpack to no more than `SMALL_DECODED`. */
-const SMALL = 512 * 1024;
-const SMALL_DECODED = 8 * 1024 * 1024;
 
 /**
  * Unpacks a package into a new folder, as rattler_package_streaming does: the files of all its archives in one tree, with
@@ -55,8 +39,7 @@ export async function unpack(
     made = true;
     const file = readAtFile(fd, size, fileName);
     const meter = new Meter(fileName, size, limits, signal);
-    if (formatOf(fileName) === "conda") await unpackConda(file, fileName, tree, meter);
-    else await unpackTarBz2(file, fileName, tree, meter);
+    await readMembers(file, fileName, (member) => tree.add(member), meter);
     tree.finish();
     if (!tree.hasFile("info/index.json")) {
       throw new PackageError("NOT_A_PACKAGE", {
@@ -77,221 +60,6 @@ export async function unpack(
   } finally {
     closeSync(fd);
   }
-}
-
-/** Counts decoded bytes, and ends what unpacks to more than any package does. */
-class Meter {
-  readonly #what: string;
-  readonly #most: number;
-  readonly #signal: Stop | undefined;
-  #decoded = 0;
-
-  constructor(what: string, compressed: number, limits: UnpackLimits, signal: Stop | undefined) {
-    this.#what = what;
-    this.#most = Math.min(limits.bytes, Math.max(limits.ratioFrom, compressed * limits.ratio));
-    this.#signal = signal;
-  }
-
-  get left(): number {
-    return this.#most - this.#decoded;
-  }
-
-  count(bytes: number): void {
-    this.#signal?.throwIfAborted();
-    this.#decoded += bytes;
-    if (this.#decoded > this.#most) throw this.tooLarge();
-  }
-
-  tooLarge(): PackageError {
-    return new PackageError("TOO_LARGE", {
-      what: this.#what,
-      why: `it unpacks to more than ${this.#most} bytes`,
-      next: "the package is hostile or broken; leave it out",
-    });
-  }
-}
-
-function tarInto(tree: Tree, fileName: string): TarReader {
-  return new TarReader(fileName, { wants: () => false, collected: () => false, member: (m) => tree.add(m) });
-}
-
-async function unpackTarBz2(file: ReadAt, fileName: string, tree: Tree, meter: Meter): Promise<void> {
-  const tar = tarInto(tree, fileName);
-  let done = false;
-  for await (const chunk of decodeBzip2(file, fileName)) {
-    meter.count(chunk.length);
-    // What follows the end marker is decoded too, which checks the last block.
-    done ||= tar.push(chunk);
-  }
-  if (!done) tar.end();
-}
-
-async function unpackConda(file: ReadAt, fileName: string, tree: Tree, meter: Meter): Promise<void> {
-  const zip = await openZip(file, fileName);
-  for (const member of zip.members) safeMemberName(member.name, fileName);
-  for (const part of ["info-", "pkg-"]) {
-    const archives = zip.members.filter((m) => m.name.startsWith(part) && m.name.endsWith(".tar.zst"));
-    if (archives.length > 1) {
-      throw new PackageError("BAD_MEMBER", {
-        what: fileName,
-        why: `it has ${archives.length} ${part}*.tar.zst archives, and readers would not agree on which counts`,
-        next: "leave it out",
-      });
-    }
-    for (const archive of archives) await unpackTarZst(file, zip, archive, fileName, tree, meter);
-  }
-}
-
-async function unpackTarZst(
-  file: ReadAt,
-  zip: Zip,
-  member: ZipMember,
-  fileName: string,
-  tree: Tree,
-  meter: Meter,
-): Promise<void> {
-  const damaged = (why: string) =>
-    new PackageError("DAMAGED", {
-      what: fileName,
-      why: `its member ${member.name} ${why}`,
-      next: "fetch it again, or tell whoever made it",
-    });
-  const tar = tarInto(tree, fileName);
-  if (member.method !== 0) {
-    // Nobody writes deflated archives, but readers take them: their content is unpacked first, with the same meter.
-    const stored = await inflated(file, await zip.dataAt(member), member, meter);
-    if (crc32(stored) !== member.crc || stored.length !== member.size) throw damaged("fails its CRC");
-    await decode({ size: stored.length, read: async (at, n) => stored.subarray(at, at + n) }, tar, meter, damaged);
-    return;
-  }
-  if (member.size !== member.compressedSize) throw damaged("has two sizes");
-  const start = await zip.dataAt(member);
-  let crc = 0;
-  let read = 0;
-  const part: ReadAt = {
-    size: member.compressedSize,
-    async read(at, length) {
-      const bytes = await file.read(start + at, length);
-      // Read in order, though the end of a frame may be read again with the next one.
-      if (at + length > read) {
-        crc = crc32(bytes.subarray(read - at), crc);
-        read = at + length;
-      }
-      return bytes;
-    },
-  };
-  await decode(part, tar, meter, damaged);
-  while (read < part.size) await part.read(read, Math.min(PORTION, part.size - read));
-  if (crc !== member.crc) throw damaged("fails its CRC");
-}
-
-/** Every zstd frame of `file` into `tar`: node's decoders stop after the first, and tell where. */
-async function decode(file: ReadAt, tar: TarReader, meter: Meter, damaged: (why: string) => Error): Promise<void> {
-  if (file.size <= SMALL) {
-    const bytes = await file.read(0, file.size);
-    let at = 0;
-    try {
-      while (at < bytes.length) {
-        const frame = zstdDecompressSync(bytes.subarray(at), {
-          maxOutputLength: SMALL_DECODED,
-          info: true,
-        }) as unknown as {
-          buffer: Uint8Array;
-          engine: { bytesWritten: number };
-        };
-        at += frame.engine.bytesWritten;
-        meter.count(frame.buffer.length);
-        if (tar.push(frame.buffer)) return;
-      }
-      tar.end();
-      return;
-    } catch (e) {
-      if (e instanceof MirrorError) throw e;
-      const { code } = e as NodeJS.ErrnoException;
-      if (code === "ERR_BUFFER_TOO_LARGE") {
-        await decodeFrom(file, at, tar, meter, damaged);
-        return;
-      }
-      throw code?.startsWith("ZSTD_") ? damaged(`can't be decoded: ${(e as Error).message}`) : e;
-    }
-  }
-  await decodeFrom(file, 0, tar, meter, damaged);
-}
-
-async function decodeFrom(
-  file: ReadAt,
-  from: number,
-  tar: TarReader,
-  meter: Meter,
-  damaged: (why: string) => Error,
-): Promise<void> {
-  for (let at = from; at < file.size; ) {
-    const decoder = createZstdDecompress({ chunkSize: PORTION });
-    const feed = feedInto(decoder, file, at);
-    try {
-      for await (const chunk of decoder as AsyncIterable<Uint8Array>) {
-        meter.count(chunk.length);
-        if (tar.push(chunk)) return;
-      }
-    } catch (e) {
-      const { code } = e as NodeJS.ErrnoException;
-      throw code?.startsWith("ZSTD_") ? damaged(`can't be decoded: ${(e as Error).message}`) : e;
-    } finally {
-      decoder.destroy();
-      await feed;
-    }
-    if (decoder.bytesWritten === 0) throw damaged("ends in the middle of its data");
-    at += decoder.bytesWritten;
-  }
-  tar.end();
-}
-
-/** Writes a file into a decoder as fast as that takes it, until one of them ends. */
-async function feedInto(decoder: Transform, file: ReadAt, from: number): Promise<void> {
-  try {
-    for (let at = from; at < file.size && !decoder.destroyed && !decoder.readableEnded; ) {
-      const bytes = await file.read(at, Math.min(PORTION, file.size - at));
-      at += bytes.length;
-      if (!decoder.write(bytes)) await room(decoder);
-    }
-    if (!decoder.destroyed) decoder.end();
-  } catch (e) {
-    decoder.destroy(e as Error);
-  }
-}
-
-function room(decoder: Transform): Promise<void> {
-  const events = ["drain", "close", "error", "end"];
-  return new Promise((resolve) => {
-    const go = () => {
-      for (const event of events) decoder.off(event, go);
-      resolve();
-    };
-    for (const event of events) decoder.on(event, go);
-  });
-}
-
-async function inflated(file: ReadAt, start: number, member: ZipMember, meter: Meter): Promise<Uint8Array> {
-  const most = Math.min(meter.left, 1024 ** 3);
-  const inflate = createInflateRaw({ chunkSize: PORTION });
-  const feed = feedInto(
-    inflate as never,
-    { size: start + member.compressedSize, read: (at, n) => file.read(at, n) },
-    start,
-  );
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of inflate as AsyncIterable<Uint8Array>) {
-      size += chunk.length;
-      if (size > most) throw meter.tooLarge();
-      parts.push(chunk);
-    }
-  } finally {
-    inflate.destroy();
-    await feed;
-  }
-  return Buffer.concat(parts);
 }
 
 /** File systems refuse some names that a tar can hold: that is the package's fault, and told as such. */

@@ -1,6 +1,7 @@
 import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
 import { InterruptedError, reviveError } from "../errors.ts";
+import type { InfoArchive } from "./info-archive.ts";
 import type { Unpacked } from "./unpack.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
 
@@ -14,6 +15,11 @@ export interface Unpackers {
    * @throws MirrorError
    */
   unpack(path: string, fileName: string, folder: string, signal: AbortSignal): Promise<Unpacked>;
+  /**
+   * As `infoArchive` does it, in a thread.
+   * @throws MirrorError
+   */
+  info(path: string, fileName: string, signal: AbortSignal): Promise<InfoArchive>;
   close(): Promise<void>;
 }
 
@@ -65,26 +71,34 @@ export function openUnpackers(count: number): Unpackers {
     return worker;
   };
 
+  const ask = async (
+    about: Omit<ToWorker, "stop">,
+    signal: AbortSignal,
+  ): Promise<Exclude<FromWorker, { error: unknown }>> => {
+    if (signal.aborted || closing) throw new InterruptedError();
+    const stop = new Int32Array(new SharedArrayBuffer(4));
+    const onAbort = () => Atomics.store(stop, 0, 1);
+    signal.addEventListener("abort", onAbort);
+    try {
+      const answer = await new Promise<FromWorker | Error>((done) => {
+        const job: Job = { message: { ...about, stop }, done };
+        const worker = idle.pop() ?? (all.size < count ? start() : undefined);
+        if (worker) run(worker, job);
+        else waiting.push(job);
+      });
+      if (answer instanceof Error) throw answer;
+      if ("error" in answer) throw reviveError(answer.error);
+      return answer;
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  };
+
   return {
-    async unpack(path, fileName, folder, signal) {
-      if (signal.aborted || closing) throw new InterruptedError();
-      const stop = new Int32Array(new SharedArrayBuffer(4));
-      const onAbort = () => Atomics.store(stop, 0, 1);
-      signal.addEventListener("abort", onAbort);
-      try {
-        const answer = await new Promise<FromWorker | Error>((done) => {
-          const job: Job = { message: { path, fileName, folder, stop }, done };
-          const worker = idle.pop() ?? (all.size < count ? start() : undefined);
-          if (worker) run(worker, job);
-          else waiting.push(job);
-        });
-        if (answer instanceof Error) throw answer;
-        if ("error" in answer) throw reviveError(answer.error);
-        return answer.unpacked;
-      } finally {
-        signal.removeEventListener("abort", onAbort);
-      }
-    },
+    unpack: async (path, fileName, folder, signal) =>
+      ((await ask({ path, fileName, folder }, signal)) as { unpacked: Unpacked }).unpacked,
+    info: async (path, fileName, signal) =>
+      ((await ask({ path, fileName, folder: undefined }, signal)) as { info: InfoArchive }).info,
     async close() {
       closing = true;
       for (const job of waiting.splice(0)) job.done(new InterruptedError());

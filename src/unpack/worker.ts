@@ -1,6 +1,7 @@
 import { enableCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import type { SentError } from "../errors.ts";
+import type { InfoArchive } from "./info-archive.ts";
 import type { Unpacked } from "./unpack.ts";
 
 /** What a worker thread starts with. */
@@ -9,16 +10,19 @@ export interface WorkerData {
   readonly compileCache: string | undefined;
 }
 
-/** One package to unpack. */
+/** One package to unpack, or to take `info/` out of where no folder is given. */
 export interface ToWorker {
   readonly path: string;
   readonly fileName: string;
-  readonly folder: string;
+  readonly folder: string | undefined;
   /** Turns 1 when it is to end early: a thread that decodes does not look for messages. */
   readonly stop: Int32Array<SharedArrayBuffer>;
 }
 
-export type FromWorker = { readonly unpacked: Unpacked } | { readonly error: SentError };
+export type FromWorker =
+  | { readonly unpacked: Unpacked }
+  | { readonly info: InfoArchive }
+  | { readonly error: SentError };
 
 const port = parentPort;
 if (!port) throw new Error("this file is a worker thread's");
@@ -26,6 +30,7 @@ const { compileCache } = workerData as WorkerData;
 if (compileCache !== undefined) enableCompileCache(compileCache);
 // Loaded now, so that the cache is there for it.
 const { InterruptedError, sendError } = await import("../errors.ts");
+const { infoArchive } = await import("./info-archive.ts");
 const { unpack } = await import("./unpack.ts");
 
 port.on("message", async ({ path, fileName, folder, stop }: ToWorker) => {
@@ -34,7 +39,10 @@ port.on("message", async ({ path, fileName, folder, stop }: ToWorker) => {
   };
   let answer: FromWorker;
   try {
-    answer = { unpacked: await unpack(path, fileName, folder, { throwIfAborted }) };
+    answer =
+      folder === undefined
+        ? { info: await infoArchive(path, fileName, { throwIfAborted }) }
+        : { unpacked: await unpack(path, fileName, folder, { throwIfAborted }) };
   } catch (e) {
     answer = { error: sendError(e, fileName) };
   }
