@@ -9,6 +9,7 @@ const root = new URL("..", import.meta.url).pathname;
 const PROGRAMS = {
   minio: "github.com/minio/minio",
   versitygw: "github.com/versity/versitygw/cmd/versitygw",
+  registry: "github.com/distribution/distribution/v3/cmd/registry",
 } as const;
 
 export type GoProgram = keyof typeof PROGRAMS;

@@ -16,13 +16,14 @@ const MAY: Record<string, readonly string[]> = {
   index: ["conda", "codec"],
   transfer: ["conda", "package", "auth"],
   lock: ["conda", "transfer"],
-  bundle: ["conda"],
+  bundle: ["conda", "codec"],
   s3: ["transfer", "auth"],
-  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3", "bundle"],
+  oci: ["conda", "transfer", "auth"],
+  source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3", "oci", "bundle"],
   solve: [],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],
-  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3", "bundle"],
+  target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3", "oci", "bundle"],
   cli: ["config"],
 };
 const LEAVES = ["errors.ts", "version.ts"];

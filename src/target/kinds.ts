@@ -89,6 +89,11 @@ export const TARGET_KINDS = {
     recognises: (text) => /^(?:s3|minio):\/\//i.test(text),
     openStore: async (text, context) => (await import("./s3.ts")).openS3(text, context),
   },
+  oci: {
+    aliases: [],
+    recognises: (text) => /^oci:\/\//i.test(text),
+    open: async (text, context) => (await import("./oci.ts")).openOci(text, context),
+  },
   "prefix-dev": {
     aliases: ["prefix"],
     recognises: isPrefixDev,
@@ -132,9 +137,6 @@ export const TARGET_TYPES: readonly string[] = Object.entries(TARGET_KINDS).flat
   name,
   ...kind.aliases,
 ]);
-
-/** Kinds that docs/cli names and that are still to come. */
-const PLANNED = ["oci"];
 
 const CHOICES = "--target-path FOLDER (a channel in a folder, --target-type local)";
 
@@ -184,12 +186,6 @@ function kindOf(path: string | undefined, type: string | undefined): TargetKind 
   const kinds: readonly [string, TargetKind][] = Object.entries(TARGET_KINDS);
   const named = kinds.find(([name, kind]) => name === type || kind.aliases.includes(type ?? ""))?.[1];
   if (type !== undefined && !named) {
-    if (PLANNED.includes(type))
-      throw new UsageError("NOT_YET", {
-        what: `--target-type ${type}`,
-        why: "this version can't write such targets yet",
-        next: `today it writes: ${TARGET_TYPES.join(", ")}`,
-      });
     throw new UsageError("BAD_TARGET", {
       what: `--target-type ${type}`,
       why: "there is no such target type",

@@ -6,15 +6,16 @@ import { join } from "node:path";
  * A folder of this machine for what belongs to a channel elsewhere: below the user's cache folder, one for each channel.
  * Undefined where the environment names no home.
  * @param channel names the channel among all: server, bucket and prefix.
+ * @param kind of the store: a folder for each.
  */
-export async function cornerOf(env: NodeJS.ProcessEnv, channel: string): Promise<string | undefined> {
+export async function cornerOf(env: NodeJS.ProcessEnv, channel: string, kind = "s3"): Promise<string | undefined> {
   const home = env["HOME"] || env["USERPROFILE"];
   const caches =
     env["XDG_CACHE_HOME"] ||
     (process.platform === "win32" && env["LOCALAPPDATA"]) ||
     (home && join(home, process.platform === "darwin" ? "Library/Caches" : ".cache"));
   if (!caches) return undefined;
-  const folder = join(caches, "meso-forge-mirror", "s3", hash("sha256", channel).slice(0, 32));
+  const folder = join(caches, "meso-forge-mirror", kind, hash("sha256", channel).slice(0, 32));
   await mkdir(folder, { recursive: true, mode: 0o700 });
   return folder;
 }
