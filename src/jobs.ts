@@ -9,7 +9,7 @@ import type { PartialSettings, Settings } from "./config/settings.ts";
 import { asMirrorError, InterruptedError, TargetError, UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import { mirror } from "./mirror.ts";
-import type { MirrorOptions } from "./run.ts";
+import type { CiFilter, MirrorOptions } from "./run.ts";
 import { type JobResult, makeRunReport, type RunReport } from "./run-report.ts";
 import { withFileLock } from "./target/folder-lock.ts";
 import { type AnswerMemory, answerMemory } from "./transfer/answers.ts";
@@ -164,13 +164,24 @@ function mirrorOptions(job: Named, context: JobContext, { jobs: _, ...settings }
     environments: listOf(job.environments),
     withDeps: job.with_deps,
     mirrorOf: listOf(job.mirror_of),
+    attestations: listOf(job.attestation),
+    ci: withoutUndefined<CiFilter>({
+      nameFilter: job.name_filter,
+      branch: job.branch,
+      commit: job.commit,
+      definition: job.definition,
+      maxBuilds: job.max_builds,
+      allowFailed: job.allow_failed,
+      author: job.author,
+      label: job.label,
+    }),
     onConflict: job.on_conflict,
     sinceManifest: job.since_manifest,
     dryRun,
     onEvent: onEvent && ((event: MirrorEvent) => onEvent(event, job.name)),
   };
   return {
-    ...(Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as Partial<MirrorOptions>),
+    ...withoutUndefined<Partial<MirrorOptions>>(given),
     sources: listOf(job.source),
     target: listOf(job.target),
     settings,
@@ -178,6 +189,10 @@ function mirrorOptions(job: Named, context: JobContext, { jobs: _, ...settings }
     clock,
     answers,
   };
+}
+
+function withoutUndefined<T extends object>(values: { readonly [K in keyof T]?: T[K] | undefined }): T {
+  return Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined)) as T;
 }
 
 function listOf(value: string | readonly string[] | undefined): readonly string[] {

@@ -144,6 +144,31 @@ test("mistakes in jobs are told with their place and the nearest key", async () 
   );
 });
 
+/** Flags of mirror that are none of a job's: settings, output, and other names of the same. */
+const NOT_IN_JOBS =
+  "sources src tgt tgt-type target-path dry-run max-concurrent-downloads retry-attempts timeout-seconds limit-rate bandwidth report job config log-level log-format progress no-progress json quiet verbose no-color api-key s3-endpoint s3-region s3-addressing-style s3-anonymous";
+
+test("whatever mirror can be told, a job can be told, and a flag that is a job's own is refused without a source", async () => {
+  const { program } = await import("../src/cli/program.ts");
+  const { jobSchema } = await import("../src/config/jobs.ts");
+  const flags = program(() => undefined)
+    .commands.find((command) => command.name() === "mirror")
+    ?.options.map((option) => option.long?.slice(2) ?? "");
+  const keys = new Set(
+    Object.keys(jobSchema.shape).map((key) =>
+      key.replaceAll("_", "-").replace(/^(subdir|platform|environment)s$/, "$1"),
+    ),
+  );
+  const lacking = flags?.filter((flag) => !keys.has(flag) && !NOT_IN_JOBS.split(" ").includes(flag));
+  assert.deepEqual(lacking, []);
+  const source = temporary();
+  written(source, [a]);
+  const config = configured([{ source, target: join(temporary(), "t") }]);
+  const { code, err } = await start(["-c", config, "--with-deps", "conda-forge"]).ended;
+  assert.equal(code, 2);
+  assert.match(err, /--with-deps\n.*the jobs of the configuration file are run\n.*with_deps into the jobs/);
+});
+
 test("two runs of one file never meet: the later one ends at once in 4, and leaves the report to the other", async () => {
   // A server that answers when the test lets it.
   const { promise: asked, resolve: onAsked } = Promise.withResolvers<void>();

@@ -1,3 +1,4 @@
+import { UsageError } from "../errors.ts";
 import { runJobs } from "../jobs.ts";
 import { type JobResult, writeRunReport } from "../run-report.ts";
 import { eventTeller, flagSettings } from "./mirror-command.ts";
@@ -7,6 +8,7 @@ import { logFailure, openSession } from "./session.ts";
 
 /** `mirror --config FILE` without a source: runs the jobs of the file. Gives the exit code. */
 export async function jobsCommand(config: string, flags: MirrorFlags): Promise<number> {
+  refuseOwn(flags);
   const session = openSession(flags, "indexing what is finished");
   const { log, progress, signal } = session;
   const verbose = flags.verbose === true;
@@ -41,6 +43,22 @@ export async function jobsCommand(config: string, flags: MirrorFlags): Promise<n
   } finally {
     session.close();
   }
+}
+
+/** Flags that are a job's own keys would say nothing about any job. @throws UsageError BAD_FLAG */
+function refuseOwn(flags: MirrorFlags): void {
+  const { srcType, srcPath, targetType, mirrorOf, withDeps, platform, environment, sinceManifest, subdir } = flags;
+  const { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label, attestation } = flags;
+  const own = { srcType, srcPath, targetType, mirrorOf, withDeps, platform, environment, sinceManifest, subdir };
+  const ci = { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label, attestation };
+  const given = Object.entries({ ...own, ...ci }).find(([, value]) => value !== undefined)?.[0];
+  if (given === undefined) return;
+  const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new UsageError("BAD_FLAG", {
+    what: `--${flag}`,
+    why: "it goes with a source, and none is given: the jobs of the configuration file are run",
+    next: `give a source and a target, or write ${flag.replaceAll("-", "_")} into the jobs`,
+  });
 }
 
 const WHY: Readonly<Record<JobResult["status"], string>> = {
