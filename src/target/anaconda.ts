@@ -62,13 +62,18 @@ export async function openAnaconda(text: string, context: TargetContext): Promis
     return context.api.send({ method, url: url.toString(), headers, ...body, anonymous: true }, signal);
   };
   /** Makes something known, or says more of what is known. */
-  const make = async (fileName: string, path: readonly string[], json: object, signal: AbortSignal): Promise<void> => {
+  const make = async (
+    fileName: string,
+    path: readonly string[],
+    json: { readonly create: object; readonly change: object },
+    signal: AbortSignal,
+  ): Promise<void> => {
     const there = await ask("GET", path, signal);
     if (there.status !== 200 && there.status !== 404) throw refusal(NAME, fileName, there, REFUSALS);
-    const made = await ask(there.status === 200 ? "PATCH" : "POST", path, signal, json);
+    const isNew = there.status === 404;
+    const made = await ask(isNew ? "POST" : "PATCH", path, signal, isNew ? json.create : json.change);
     // Another upload of the same version may have been quicker.
-    const known = there.status === 404 && made.status === 409;
-    if (!isFine(made) && !known) throw refusal(NAME, fileName, made, REFUSALS);
+    if (!isFine(made) && !(isNew && made.status === 409)) throw refusal(NAME, fileName, made, REFUSALS);
   };
   const distPath = (subdir: string, fileName: string): string[] => {
     const { name, version } = parseFileName(fileName);
@@ -88,11 +93,15 @@ export async function openAnaconda(text: string, context: TargetContext): Promis
   };
 
   const token = `/t/${encodeURIComponent(key)}`;
-  const reading = channelIndex(async (path) => {
-    const url = new URL(channel);
-    url.pathname = `${token}${url.pathname}${path}`;
-    return { url: url.toString() };
-  }, context);
+  const reading = channelIndex(
+    async (path) => {
+      const url = new URL(channel);
+      url.pathname = `${token}${url.pathname}${path}`;
+      return { url: url.toString() };
+    },
+    REFUSALS.key,
+    context,
+  );
   const service: Service = {
     where: channel.toString().replace(/\/$/, ""),
     name: NAME,
@@ -110,9 +119,11 @@ export async function openAnaconda(text: string, context: TargetContext): Promis
         const [name, version] = [path[1] as string, path[2] as string];
         const attributes = { package_types: ["conda"], name, ...about };
         const aboutPackage = { public: true, publish: false, public_attrs: attributes };
-        await make(fileName, ["package", owner, name], aboutPackage, signal);
-        const release = { requirements: [], announce: false, description: null, public_attrs: about };
-        await make(fileName, ["release", owner, name, version], release, signal);
+        await make(fileName, ["package", owner, name], { create: aboutPackage, change: aboutPackage }, signal);
+        const release = { requirements: [], announce: false, description: null };
+        // A new release has the attributes themselves, a known one has them apart.
+        const both = { create: { ...about, ...release }, change: { ...release, public_attrs: about } };
+        await make(fileName, ["release", owner, name, version], both, signal);
         const wanted = { distribution_type: "conda", description: null, attrs: index, channels: [label], sha256 };
         const staged = await ask("POST", ["stage", ...path], signal, wanted);
         if (staged.status === 409) {
@@ -128,7 +139,7 @@ export async function openAnaconda(text: string, context: TargetContext): Promis
           ...fields,
           { name: "Content-Length", value: String(size) },
           { name: "Content-MD5", value: Buffer.from(md5, "hex").toString("base64") },
-          { name: "file", fileName, headers: { "Content-Type": "application/octet-stream" }, value: body },
+          { name: "file", fileName, value: body },
         ]);
         const headers = { "content-type": form.contentType, accept: "application/json" };
         const stored = await context.api.send(

@@ -39,6 +39,7 @@ export async function openArtifactory(text: string, context: TargetContext): Pro
   const at = (path: string) => new URL(path, base).toString();
   const channel = channelIndex(
     async (path) => ({ url: at(`api/conda/${repository}/${path}`), authorization: await authorization() }),
+    REFUSALS.key,
     context,
   );
 

@@ -23,10 +23,10 @@ import { badAddress, findKey, type KeySearch, noKey, readAddress, tokenOf } from
 import type { Target } from "./target.ts";
 
 /*
- * A repository on Cloudsmith (rattler_upload 0.7: upload/cloudsmith.rs; Cloudsmith's API, packages_upload_conda and
- * packages_status): a slot is asked for, the file is sent to where the answer says, in one piece or in parts, a package is
- * made of it, and the server takes a while to look into it. That is waited for: what it refuses, duplicates among it,
- * it refuses then.
+ * A repository on Cloudsmith (its API: files_create, files_complete, packages_upload_conda, packages_status): a slot is
+ * asked for, the file is sent to where the answer says, in one piece or in parts, a package is made of it, and the server
+ * takes a while to look into it. That is waited for: what it refuses, duplicates among it, it refuses then. Where
+ * rattler_upload 0.7 differs (parts from 0, another address to complete them), this is as Cloudsmith's own client does it.
  */
 
 const NAME = "Cloudsmith";
@@ -79,24 +79,24 @@ export async function openCloudsmith(text: string, context: TargetContext): Prom
 
   /** Gives the slot's identifier. */
   const store = async (upload: Upload, signal: AbortSignal): Promise<string> => {
-    const { fileName, md5, size, body, stagedPath } = upload;
+    const { fileName, md5, sha256, size, body, stagedPath } = upload;
     const inParts = size >= PART_BYTES;
-    const wanted = { filename: fileName, md5_checksum: md5, method: inParts ? "put_parts" : "post" };
+    const hashes = { md5_checksum: md5, sha256_checksum: sha256 };
+    const wanted = { filename: fileName, ...hashes, method: inParts ? "put_parts" : "post" };
     const slot = await told(fileName, ask("POST", `files/${owner}/${repository}/`, signal, wanted));
     const identifier = textIn(fileName, slot, "identifier");
     const { url, fields } = formFields(NAME, fileName, slot["upload_url"], slot["upload_fields"] ?? {});
     if (!inParts) {
-      const headers = { "Content-Type": "application/octet-stream" };
-      const form = multipart([...fields, { name: "file", fileName, headers, value: body }]);
+      const form = multipart([...fields, { name: "file", fileName, value: body }]);
       const request = { headers: { "content-type": form.contentType }, body: form.body };
       const stored = await context.api.send({ method: "POST", url, ...request, anonymous: true }, signal);
       if (stored.status < 200 || stored.status > 299)
         throw refusal(`the storage of ${NAME}`, fileName, stored, STORAGE_REFUSALS);
       return identifier;
     }
-    // Parts go through Cloudsmith itself where the address is its own; our key goes nowhere else.
-    const headers: Record<string, string> = new URL(url).origin === api.origin ? { "x-api-key": key } : {};
-    for (let part = 0, at = 0; at < size; part++, at += PART_BYTES) {
+    // Parts go through Cloudsmith itself; our key goes nowhere else.
+    const headers: Record<string, string> = isOwn(new URL(url), api) ? { "x-api-key": key } : {};
+    for (let part = 1, at = 0; at < size; part++, at += PART_BYTES) {
       const to = new URL(url);
       to.searchParams.set("upload_id", identifier);
       to.searchParams.set("part_number", String(part));
@@ -112,7 +112,8 @@ export async function openCloudsmith(text: string, context: TargetContext): Prom
       await withRetries(one, { ...retryOf(context), signal });
     }
     const done = { upload_id: identifier, complete: true };
-    const completed = await ask("POST", `files/${owner}/${repository}/complete/`, signal, done);
+    const slotPath = `files/${owner}/${repository}/${encodeURIComponent(identifier)}`;
+    const completed = await ask("POST", `${slotPath}/complete/`, signal, done);
     if (completed.status < 200 || completed.status > 299) throw refusal(NAME, fileName, completed, REFUSALS);
     return identifier;
   };
@@ -160,7 +161,8 @@ export async function openCloudsmith(text: string, context: TargetContext): Prom
     async send(upload, replace, signal) {
       const { fileName } = upload;
       const identifier = await store(upload, signal);
-      const wanted = { package_file: identifier, ...(replace ? { republish: true } : {}) };
+      // Said in any case: what happens otherwise is a setting of the repository.
+      const wanted = { package_file: identifier, republish: replace };
       const made = await ask("POST", `packages/${owner}/${repository}/upload/conda/`, signal, wanted);
       if (made.status === 409) return "exists";
       const slug = textIn(fileName, await told(fileName, Promise.resolve(made)), "slug_perm");
@@ -182,6 +184,12 @@ const STORAGE_REFUSALS: Refusals = {
   key: "run again: the permission to store it may have ended",
   400: { error: "hash", why: "other bytes arrived than were announced", next: "run again; check what lies between" },
 };
+
+/** Whether an address is the API's, or another of Cloudsmith's where the API is. */
+function isOwn(url: URL, api: URL): boolean {
+  const both = [url, api].every((u) => u.protocol === "https:" && /(^|\.)cloudsmith\.(io|com)$/.test(u.hostname));
+  return url.origin === api.origin || both;
+}
 
 /** What the repository's own list says, one question a file name. */
 function repositoryIndex(

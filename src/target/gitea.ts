@@ -98,7 +98,11 @@ export async function openGitea(text: string, context: TargetContext): Promise<T
   const service: Service = {
     where,
     name: NAME,
-    index: channelIndex(async (path) => ({ url: `${where}/${path}`, authorization: await proof() }), context),
+    index: channelIndex(
+      async (path) => ({ url: `${where}/${path}`, authorization: await proof() }),
+      REFUSALS.key,
+      context,
+    ),
     async send(upload, replace, signal) {
       if (replace && !(await remove(upload, signal))) return "sent";
       const { fileName, body } = upload;

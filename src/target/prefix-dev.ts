@@ -28,6 +28,7 @@ export async function openPrefixDev(text: string, context: TargetContext): Promi
     name: NAME,
     index: channelIndex(
       async (path) => ({ url: `${reading}/${path}`, authorization: `Bearer ${await key.token()}` }),
+      REFUSALS.key,
       context,
     ),
     async send(upload, replace, signal) {

@@ -1,3 +1,4 @@
+import type { ApiAnswer } from "../transfer/api.ts";
 import type { TargetContext } from "./kinds.ts";
 import { type Refusals, refusal, type Service, serviceTarget } from "./service.ts";
 import { channelIndex } from "./service-index.ts";
@@ -26,13 +27,29 @@ export async function openQuetz(text: string, context: TargetContext): Promise<T
   const found = await findKey(search, context);
   const key = found && tokenOf(found);
   if (!key) throw noKey(search);
+  const channelUrl = new URL(`api/channels/${channel}`, server).toString();
+  const missing: ApiAnswer = {
+    status: 404,
+    headers: new Map(),
+    body: Buffer.from(`there is no channel ${channel}`),
+    url: channelUrl,
+  };
+  const isMissing = async (signal: AbortSignal): Promise<boolean> => {
+    const headers = { "x-api-key": key };
+    const told = await context.api.send({ method: "GET", url: channelUrl, headers, anonymous: true }, signal);
+    return told.status === 404;
+  };
   const service: Service = {
     where: new URL(`get/${channel}`, server).toString(),
     name: NAME,
-    index: channelIndex(async (path) => {
-      const url = new URL(`t/${encodeURIComponent(key)}/get/${channel}/${path}`, server);
-      return { url: url.toString() };
-    }, context),
+    index: channelIndex(
+      async (path) => {
+        const url = new URL(`t/${encodeURIComponent(key)}/get/${channel}/${path}`, server);
+        return { url: url.toString() };
+      },
+      REFUSALS.key,
+      context,
+    ),
     async send({ fileName, sha256, body }, replace, signal) {
       const url = new URL(`api/channels/${channel}/upload/${encodeURIComponent(fileName)}`, server);
       url.searchParams.set("force", String(replace));
@@ -44,6 +61,8 @@ export async function openQuetz(text: string, context: TargetContext): Promise<T
       );
       if (answer.status === 200 || answer.status === 201) return "sent";
       if (answer.status === 409 && !replace) return "exists";
+      // Some versions fail so when there is no such channel (quetz 0.10.4).
+      if (answer.status === 500 && (await isMissing(signal))) throw refusal(NAME, fileName, missing, REFUSALS);
       throw refusal(NAME, fileName, answer, REFUSALS);
     },
   };

@@ -29,8 +29,11 @@ const MAX_INDEX = 1024 * 1024 * 1024;
 
 type LookUp = (fileName: string) => RecordFacts | undefined;
 
-/** @param at how a file of the channel is asked for, by its path inside. */
-export function channelIndex(at: (path: string) => Promise<Proven>, context: TargetContext): ServiceIndex {
+/**
+ * @param at how a file of the channel is asked for, by its path inside.
+ * @param key who has to be let in, and how (`Refusals.key`).
+ */
+export function channelIndex(at: (path: string) => Promise<Proven>, key: string, context: TargetContext): ServiceIndex {
   const { http } = context;
   const retry = retryOf(context);
   const subdirs = new Map<string, Promise<LookUp>>();
@@ -45,9 +48,11 @@ export function channelIndex(at: (path: string) => Promise<Proven>, context: Tar
       const place = await placeOf(path);
       return await withRetries(() => take(place), { ...retry, signal });
     } catch (e) {
-      if (e instanceof TransferError && (e.code === "NOT_FOUND" || (e.code === "REFUSED" && !/\b401\b/.test(e.why))))
-        return undefined;
-      throw e;
+      if (!(e instanceof TransferError)) throw e;
+      const unknown = e.code === "REFUSED" && /\b401\b/.test(e.why);
+      if (e.code === "NOT_FOUND" || (e.code === "REFUSED" && !unknown)) return undefined;
+      if (!unknown) throw e;
+      throw new TransferError("REFUSED", { what: e.what, why: e.why, next: key, cause: e }, { mayPass: false });
     }
   };
   const read = async (subdir: string, signal: AbortSignal): Promise<LookUp> => {

@@ -52,16 +52,20 @@ export function anaconda(): Protocol {
       }
       case "POST release":
       case "PATCH release": {
-        const right = attributes(json, ["requirements", "announce", "description"]) && packages.has(name);
+        // A new one has the attributes themselves, a known one has them apart.
+        const apart = asked.method === "PATCH";
+        const known = ["requirements", "announce", "description"].every((m) => m in json);
+        const right = known && "public_attrs" in json === apart && packages.has(name);
         if (!right || releases.has(`${name}/${version}`) !== (asked.method === "PATCH")) return { status: 400 };
         releases.add(`${name}/${version}`);
         return { status: 200 };
       }
       case "POST stage": {
         if (!releases.has(`${name}/${version}`)) return { status: 404, body: { error: "no release" } };
-        const attrs = json["attrs"] as { name?: string } | undefined;
+        const attrs = json["attrs"] as { subdir?: string } | undefined;
         const channels = (json["channels"] as string[] | undefined)?.join();
-        if (json["distribution_type"] !== "conda" || attrs?.name !== name || channels !== "dev") return { status: 400 };
+        if (json["distribution_type"] !== "conda" || attrs?.subdir !== subdir || channels !== "dev")
+          return { status: 400 };
         if (state.stored.has(inChannel)) return { status: 409, body: { error: "file already exists" } };
         const id = `dist-${staged.size}`;
         staged.set(id, { path: inChannel, sha256: String(json["sha256"]), id });

@@ -32,7 +32,8 @@ export function cloudsmith(): Protocol {
     if (owner !== "me") return { status: 404, body: { detail: "Not found." } };
     const slug = /^(pkg-\d+)\/(status\/)?$/.exec(rest as string);
     if (kind === "files" && rest === "" && asked.method === "POST") {
-      const { filename, md5_checksum, method } = json;
+      const { filename, md5_checksum, sha256_checksum, method } = json;
+      if (!/^[0-9a-f]{64}$/.test(String(sha256_checksum))) return { status: 422 };
       if (
         typeof filename !== "string" ||
         typeof md5_checksum !== "string" ||
@@ -43,11 +44,12 @@ export function cloudsmith(): Protocol {
       slots.set(id, { fileName: filename, md5: md5_checksum, inParts: method === "put_parts", parts: new Map() });
       return { status: 201, body: { identifier: id, upload_url: `${state.url}/storage/${id}`, upload_fields: FIELDS } };
     }
-    if (kind === "files" && rest === "complete/" && asked.method === "POST") {
-      const slot = slots.get(String(json["upload_id"]));
-      if (!slot || json["complete"] !== true) return { status: 400 };
+    const ending = /^(slot-\d+)\/complete\/$/.exec(rest as string)?.[1];
+    if (kind === "files" && ending !== undefined && asked.method === "POST") {
+      const slot = slots.get(ending);
+      if (!slot || json["upload_id"] !== ending || json["complete"] !== true) return { status: 400 };
       const numbers = [...slot.parts.keys()].sort((a, b) => a - b);
-      if (!numbers.every((n, i) => n === i)) return { status: 400, body: { detail: "a part is missing" } };
+      if (!numbers.every((n, i) => n === i + 1)) return { status: 400, body: { detail: "a part is missing" } };
       const bytes = Buffer.concat(numbers.map((n) => slot.parts.get(n) as Buffer));
       if (hashOf("md5", bytes) !== slot.md5) return { status: 400, body: { detail: "wrong checksum" } };
       slot.bytes = bytes;
@@ -55,6 +57,7 @@ export function cloudsmith(): Protocol {
     }
     if (kind === "packages" && rest === "upload/conda/" && asked.method === "POST") {
       const slot = slots.get(String(json["package_file"]));
+      if (typeof json["republish"] !== "boolean") return { status: 422, body: { detail: "republish is not said" } };
       if (!slot?.bytes) return { status: 400, body: { detail: "there is no such file" } };
       const one = await inspect(slot.fileName, slot.bytes);
       const id = `pkg-${made.size}`;
@@ -95,6 +98,7 @@ export function cloudsmith(): Protocol {
       return { status: 400, body: { message: "InvalidArgument" } };
     if (slot.inParts) {
       const part = asked.query.get("part_number");
+      if (asked.headers["x-api-key"] !== key) return { status: 401, body: { detail: "Invalid API key." } };
       const right = asked.method === "PUT" && asked.query.get("upload_id") === id && part !== null;
       if (!right || Number(asked.headers["content-length"]) !== asked.body.length) return { status: 400 };
       slot.parts.set(Number(part), asked.body);
