@@ -39,6 +39,8 @@ export interface PlannedStep {
 export type MirrorEvent =
   /** The plan is made: packages to bring, and their bytes as far as they are known. */
   | { readonly type: "planned"; readonly packages: number; readonly bytes: number; readonly unknownSizes: number }
+  /** Bytes of an archive that has to be read before the plan can be made; negative when some are read again. */
+  | { readonly type: "reading"; readonly source: string; readonly bytes: number; readonly size: number | undefined }
   | { readonly type: "started"; readonly fileName: string }
   /** Bytes of one package came in; negative when some of them are fetched again. */
   | { readonly type: "bytes"; readonly fileName: string; readonly bytes: number; readonly size: number | undefined }

@@ -87,7 +87,17 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
   try {
     const { nameFilter } = options;
     const ci = { ...options.ci, ...(nameFilter === undefined ? {} : { nameFilter }) };
-    const held = { http, api, credentials, retry, env, scratch: scratch.folder, warn, onCheck: () => undefined };
+    const held = {
+      http,
+      api,
+      credentials,
+      retry,
+      env,
+      scratch: scratch.folder,
+      warn,
+      onCheck: () => undefined,
+      onRead: () => undefined,
+    };
     const context = sourceContext({ ...options, ci }, settings, held);
     const type = named.type ?? inferSourceType(named.text, context) ?? "";
     const source = openSource(named.text, named.type, context);

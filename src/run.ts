@@ -131,6 +131,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     scratch: scratch.folder,
     warn,
     onCheck: (check) => emit({ type: "check", check }),
+    onRead: (told) => emit({ type: "reading", ...told }),
   });
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.

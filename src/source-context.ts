@@ -20,7 +20,7 @@ export function sourceContext(
   settings: Settings,
   held: Pick<Clients, "api" | "credentials"> & { readonly http: HttpClient } & Pick<
       SourceContext,
-      "retry" | "env" | "scratch" | "warn" | "onCheck"
+      "retry" | "env" | "scratch" | "warn" | "onCheck" | "onRead"
     >,
 ): SourceContext {
   const { http, retry } = held;

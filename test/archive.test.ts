@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
+import { after, mock, test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2, bzip2, infoOf, tar, zip } from "./packages/builder.ts";
@@ -218,6 +220,53 @@ test("a dry run tells what is inside, and changes nothing", async () => {
     ],
   );
   assert.deepEqual(leftovers(), before);
+});
+
+test("what has to be read before the plan can be made is told as it comes, each byte once", async () => {
+  const tgz = gzipSync(tar([at("x", one), at("y", large)]));
+  const server = await fileServer({ "a.zip": artifact, "b.tgz": tgz, "c.zip": zip([at("x", three)]) });
+  const read = async (source: string): Promise<Record<string, { bytes: number; size: number | undefined }>> => {
+    const told: Record<string, { bytes: number; size: number | undefined }> = {};
+    const onEvent: MirrorOptions["onEvent"] = (e) => {
+      if (e.type === "planned") assert.notEqual(Object.keys(told).length, 0);
+      if (e.type !== "reading") return;
+      const name = e.source.replace(server.url, "");
+      told[name] = { bytes: (told[name]?.bytes ?? 0) + e.bytes, size: e.size };
+    };
+    const clock = { now: () => 0, random: () => 0, sleep: async () => undefined };
+    await mirror({ sources: [source], target: temporary(), env: {}, onEvent, clock });
+    return told;
+  };
+  const size = inner.length;
+  assert.deepEqual(await read(`${server.url}/a.zip`), { "/a.zip/conda_artifacts_1.zip": { bytes: size, size } });
+  assert.deepEqual(await read(`${server.url}/b.tgz`), { "/b.tgz": { bytes: tgz.length, size: tgz.length } });
+  // A server without ranges that breaks off once: what came is taken back, and counted again.
+  let requests = 0;
+  const rude = createServer((_, response) => {
+    response.writeHead(200, { "content-length": tgz.length });
+    if (++requests > 1) response.end(tgz);
+    else response.write(tgz.subarray(0, 400_000), () => setTimeout(() => response.destroy(), 20));
+  });
+  await new Promise<void>((resolve) => rude.listen(0, "127.0.0.1", resolve));
+  after(() => rude.close());
+  const url = `http://127.0.0.1:${(rude.address() as AddressInfo).port}/b.tgz`;
+  const twice = { bytes: tgz.length * 2, size: tgz.length };
+  assert.deepEqual(await read(url), { [url]: twice }, "fetched to a file, and read there");
+  assert.equal(requests, 2);
+});
+
+test("reading an archive is shown on the way to the plan, and forgotten with it", async () => {
+  mock.timers.enable({ apis: ["setInterval"] });
+  const { makeProgress } = await import("../src/cli/progress.ts");
+  let text = "";
+  const progress = makeProgress("lines", { columns: 100, write: (t) => (text += t) }, () => 0);
+  progress.event({ type: "reading", source: "a.zip/in.zip", bytes: 2048, size: 4096 });
+  mock.timers.tick(10_000);
+  progress.event({ type: "planned", packages: 2, bytes: 4096, unknownSizes: 0 });
+  mock.timers.tick(10_000);
+  progress.stop();
+  mock.timers.reset();
+  assert.match(text, /^reading archives, 2\.0 KiB\n0\/2 packages, 0 B\/4\.0 KiB/);
 });
 
 test("the spellings of the Rust tool work: paths and file URLs for every type", async () => {

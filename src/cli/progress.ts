@@ -86,7 +86,17 @@ export function makeProgress(
       } else if (e.type === "read") done++;
     },
     event(e) {
-      if (e.type === "planned") {
+      if (e.type === "reading") {
+        tell = () => `reading archives, ${bytesText(bytes)}`;
+        bytes += e.bytes;
+        const r = running.get(e.source) ?? { bytes: 0, size: e.size };
+        running.set(e.source, { bytes: r.bytes + e.bytes, size: e.size });
+        begin();
+      } else if (e.type === "planned") {
+        // What was read on the way to the plan is over.
+        running.clear();
+        bytes = 0;
+        tell = line;
         total = e;
         began = now();
         if (e.packages > 0) begin();

@@ -12,6 +12,7 @@ import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
+import type { ReadProgress } from "./archive/walk.ts";
 import { archiveSource, namesArchive } from "./archive.ts";
 import { azureAddress } from "./azure/address.ts";
 import { azureSource } from "./azure.ts";
@@ -66,6 +67,8 @@ export interface SourceContext {
   readonly warn: (message: string) => void;
   /** Told what a CI system says of a pull request's commit. */
   readonly onCheck: (check: CheckState) => void;
+  /** Told how far the reading of archives is whose content is not known yet. */
+  readonly onRead: (told: ReadProgress) => void;
 }
 
 /** One kind of source: a new one is a file of its own and a line in `SOURCE_KINDS`. */

@@ -6,6 +6,7 @@ import { type RetryOptions, withRetries } from "./retry.ts";
 /**
  * A whole file of a place that can only be read from its start, written to a file of this machine.
  * @param first a stream of it that has been opened already.
+ * @param onBytes told of bytes that came, negative when some are fetched again; and the size where it is known.
  * @returns bytes in all.
  * @throws TransferError
  */
@@ -15,6 +16,7 @@ export async function spoolWhole(
   path: string,
   retry: Omit<RetryOptions, "signal">,
   signal: AbortSignal,
+  onBytes: (bytes: number, size: number | undefined) => void = () => undefined,
 ): Promise<number> {
   let opened = first;
   return withRetries(
@@ -22,7 +24,15 @@ export async function spoolWhole(
       const stream = opened ?? (await place.open({}, signal));
       opened = undefined;
       if (stream === "unchanged") throw cut(place.origin, 0, undefined);
-      const bytes = await writeFrom(stream.chunks, path, signal);
+      let told = 0;
+      const tell = (n: number) => {
+        told += n;
+        onBytes(n, stream.size);
+      };
+      const bytes = await writeFrom(stream.chunks, path, signal, tell).catch((e: unknown) => {
+        tell(-told);
+        throw e;
+      });
       if (stream.size !== undefined && bytes !== stream.size) throw cut(place.origin, bytes, stream.size);
       return bytes;
     },
@@ -31,7 +41,12 @@ export async function spoolWhole(
 }
 
 /** Writes what comes to a new file, or over one that an earlier try began; gives the number of bytes. */
-export async function writeFrom(chunks: AsyncIterable<Uint8Array>, path: string, signal: AbortSignal): Promise<number> {
+export async function writeFrom(
+  chunks: AsyncIterable<Uint8Array>,
+  path: string,
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<number> {
   const file = await open(path, "w");
   let bytes = 0;
   try {
@@ -39,6 +54,7 @@ export async function writeFrom(chunks: AsyncIterable<Uint8Array>, path: string,
       signal.throwIfAborted();
       await writeAll(file, chunk);
       bytes += chunk.length;
+      onBytes(chunk.length);
     }
   } finally {
     await file.close();

@@ -44,6 +44,7 @@ export function localArchive(
  * Opens a place as an archive. One request finds out whether it can be read in parts; where it can't, that request's answer
  * is written to a file of this run.
  * @param spoolPath where that file would lie.
+ * @param onBytes told of what is fetched into it.
  * @throws TransferError
  */
 export async function openArchiveFile(
@@ -51,6 +52,7 @@ export async function openArchiveFile(
   spoolPath: () => Promise<string>,
   retry: ArchiveFile["retry"],
   signal: AbortSignal,
+  onBytes: (bytes: number, size: number | undefined) => void,
 ): Promise<ArchiveFile> {
   const probe = await withRetries(() => probed(place, signal), { ...retry, signal });
   if ("size" in probe) {
@@ -59,7 +61,7 @@ export async function openArchiveFile(
     return { ...archiveFile(base, 0, size, place.origin, retry, signal), head };
   }
   const path = await spoolPath();
-  const bytes = await spoolWhole(place, probe.whole, path, retry, signal);
+  const bytes = await spoolWhole(place, probe.whole, path, retry, signal, onBytes);
   return localArchive(path, bytes, place.origin, retry, signal);
 }
 

@@ -26,7 +26,8 @@ export async function* packagesIn(
 ): AsyncGenerator<PackageRef> {
   const walk = new Walk(place.origin, options, signal);
   try {
-    const file = await openArchiveFile(place, () => walk.scratchPath(), options.retry, signal);
+    const onBytes = walk.counter(place.origin);
+    const file = await openArchiveFile(place, () => walk.scratchPath(), options.retry, signal, onBytes);
     yield* membersOf(file, options.prefix ?? "", 0, walk);
   } catch (e) {
     if (signal.aborted) throw new InterruptedError(e);

@@ -20,6 +20,7 @@ export async function* unpacked(
   file: ArchiveFile,
   compression: Compression,
   signal: AbortSignal,
+  onBytes: (bytes: number, size: number) => void,
 ): AsyncGenerator<Uint8Array> {
   let taken = 0;
   let given = 0;
@@ -29,6 +30,7 @@ export async function* unpacked(
     const wanted = { start: file.start, end: file.start + file.size, version: file.base.version };
     for await (const chunk of resumed({ origin: file.origin, open: file.base.open }, wanted, file.retry, signal)) {
       taken += chunk.length;
+      onBytes(chunk.length, file.size);
       yield chunk;
     }
   };

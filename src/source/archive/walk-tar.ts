@@ -93,9 +93,12 @@ async function extracted(
       return undefined;
     },
   });
+  // What was unpacked to a file of this run has been counted.
+  const local = file.base.address !== undefined && "path" in file.base.address;
+  const onBytes = depth > 0 && local ? () => undefined : walk.counter(file.origin);
   let done = false;
   try {
-    for await (const chunk of unpacked(file, compression, walk.signal)) {
+    for await (const chunk of unpacked(file, compression, walk.signal, onBytes)) {
       walk.signal.throwIfAborted();
       // Behind the tar's end too: the last bytes of a compressed file hold its checksum.
       done = done || tar.push(chunk);

@@ -105,6 +105,6 @@ async function openNested({ content, member, origin }: Entry, walk: Walk): Promi
   const refusal = content.refusal();
   if (refusal) throw refusal;
   if (content.stored) return content.archive(walk.signal);
-  const unpacked = await content.unpack(() => walk.scratchPath(), walk.signal);
+  const unpacked = await content.unpack(() => walk.scratchPath(), walk.signal, walk.counter(origin));
   return localArchive(unpacked, member.size, origin, walk.options.retry, walk.signal);
 }

@@ -20,6 +20,18 @@ export interface ArchiveOptions {
   readonly scratch: () => Promise<string>;
   readonly retry: Omit<RetryOptions, "signal">;
   readonly warn: (message: string) => void;
+  /** Told of bytes that have to be read before it is known what there is. */
+  readonly onRead?: (told: ReadProgress) => void;
+}
+
+/** How far the reading of an archive is. */
+export interface ReadProgress {
+  /** For people: the archive. */
+  readonly source: string;
+  /** That came since the last time, negative when some are read again. */
+  readonly bytes: number;
+  /** In all, where it is known. */
+  readonly size: number | undefined;
 }
 
 export const DEFAULT_DEPTH = 3;
@@ -53,6 +65,11 @@ export class Walk {
   async scratchPath(): Promise<string> {
     this.#folder ??= this.options.scratch().then((folder) => mkdtemp(join(folder, "archive-")));
     return join(await this.#folder, String(this.#files++));
+  }
+
+  /** Tells of bytes of an archive that are read on the way. */
+  counter(source: string): (bytes: number, size: number | undefined) => void {
+    return (bytes, size) => this.options.onRead?.({ source, bytes, size });
   }
 
   /** Notes a member. Whether it is a package that is wanted, an archive to look into, or neither. */

@@ -114,7 +114,11 @@ export class MemberFile {
   }
 
   /** Writes the inflated member to a file of this run, checked, and gives its path. */
-  async unpack(scratchPath: () => Promise<string>, signal: AbortSignal): Promise<string> {
+  async unpack(
+    scratchPath: () => Promise<string>,
+    signal: AbortSignal,
+    onBytes: (bytes: number, size: number) => void = () => undefined,
+  ): Promise<string> {
     const path = await scratchPath();
     let sum = 0;
     const summed = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -123,7 +127,7 @@ export class MemberFile {
         yield chunk;
       }
     };
-    await writeFrom(summed(this.#inflate(signal)), path, signal);
+    await writeFrom(summed(this.#inflate(signal)), path, signal, (n) => onBytes(n, this.#member.size));
     if (sum !== this.#member.crc) throw this.#damaged("fails its CRC");
     return path;
   }

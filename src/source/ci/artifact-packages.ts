@@ -67,7 +67,15 @@ export async function* packagesInArtifacts(
 async function lookInto(artifact: Artifact, context: SourceContext, signal: AbortSignal): Promise<Looked> {
   const refs: PackageRef[] = [];
   const { members, scratch, retry, warn, artifacts } = context;
-  const options = { key: artifact.key, members, prefix: `${artifact.name}/`, scratch, retry, warn };
+  const options = {
+    key: artifact.key,
+    members,
+    prefix: `${artifact.name}/`,
+    scratch,
+    retry,
+    warn,
+    onRead: context.onRead,
+  };
   const look = async (): Promise<readonly PackageRef[]> => {
     for await (const ref of packagesIn(artifact.place, options, signal)) refs.push(ref);
     return refs;
