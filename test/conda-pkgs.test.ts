@@ -149,6 +149,18 @@ test("another package of the same name, version and build is refused, skipped or
   assert.equal(readFileSync(join(left, one.fileName), "utf8"), "something else");
 });
 
+test("runs that fill one cache at once both succeed, and every package is whole", async () => {
+  const [source, pkgs] = [temporary(), temporary()];
+  const packages = Array.from({ length: 30 }, (_, i) => buildConda({ name: `p${i}`, files: { f: "x".repeat(2000) } }));
+  written(source, packages);
+  const both = await Promise.all([intoPkgs(pkgs, [source]), intoPkgs(pkgs, [source])]);
+  for (const report of both) assert.deepEqual([report.added + report.kept, report.failed], [30, 0]);
+  for (const [i, p] of packages.entries()) {
+    assert.ok(condaTakes(pkgs, p.fileName, { name: `p${i}`, size: p.bytes.length, md5: p.md5 }));
+    archiveIs(pkgs, p);
+  }
+});
+
 test("a package can't lead the record out of its folder", async () => {
   const [source, pkgs, outside] = [temporary(), temporary(), temporary()];
   const victim = join(outside, "victim");

@@ -283,6 +283,22 @@ test("two runs that fill one cache at once both succeed, and every entry is whol
   assert.ok(!existsSync(join(cache, ".meso-forge-mirror/incoming")));
 });
 
+test("where nothing can lock the cache, runs that meet say so and still leave every entry whole", async () => {
+  const [source, cache] = [temporary(), temporary()];
+  const packages = Array.from({ length: 30 }, (_, i) => buildConda({ name: `p${i}`, files: { f: randomBytes(2000) } }));
+  written(source, packages);
+  const messages: string[] = [];
+  const onEvent: MirrorOptions["onEvent"] = (e) => void (e.type === "warning" && messages.push(e.message));
+  const bare = { env: { PATH: "/nowhere" }, onEvent };
+  const both = await Promise.all([intoCache(cache, [source], bare), intoCache(cache, [source], bare)]);
+  for (const report of both) assert.deepEqual([report.added + report.kept, report.failed], [30, 0]);
+  assert.match(messages.join("\n"), /neither flock, python3 nor perl/);
+  for (const [i, p] of packages.entries()) {
+    assert.match(lockOf(cache, `p${i}-1.0-0`), new RegExp(`${p.sha256}$`));
+    assert.equal(statSync(join(cache, `p${i}-1.0-0/f`)).size, 2000);
+  }
+});
+
 test("killed while it unpacks, a run leaves nothing that a client takes for an entry; the next one clears up", async () => {
   const [source, cache] = [temporary(), temporary()];
   const files = Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`d${i % 50}/f${i}`, `content ${i}`]));

@@ -17,12 +17,14 @@ const LONGEST_MS = 2000;
 /**
  * @param path of the lock file.
  * @param waiting called when another holds it.
- * @param without called once where it can't be had (no helper for `flock` here): work goes on, one at a time.
+ * @param instead runs work where the lock can't be had (no helper for `flock` here): runs of ours keep each other out at least.
+ * @param without called once in that case.
  */
 export function openCacheLock(
   path: string,
   env: NodeJS.ProcessEnv,
   waiting: () => void,
+  instead: <T>(work: () => Promise<T>, signal: AbortSignal) => Promise<T>,
   without: () => void,
 ): CacheLock {
   let held: Held | undefined;
@@ -52,7 +54,7 @@ export function openCacheLock(
       const mine = tail.then(async () => {
         try {
           await take(signal);
-          return await work();
+          return await (held ? work() : instead(work, signal));
         } finally {
           if (--pending === 0) linger = setTimeout(release, LINGER_MS).unref();
         }

@@ -1,4 +1,4 @@
-import { appendFile, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { appendFile, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism, EOL } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -14,6 +14,7 @@ import { openFolder } from "./folder.ts";
 import type { TargetContext } from "./kinds.ts";
 import { openSeen } from "./seen.ts";
 import { PreconditionFailed } from "./store.ts";
+import { takePlace, untilPlaced } from "./take-place.ts";
 import type { Target } from "./target.ts";
 import { makeTwins } from "./twins.ts";
 
@@ -34,8 +35,6 @@ export async function openCondaPkgs(path: string, context: TargetContext): Promi
   const seen = await openSeen(store);
   const unpackers = openUnpackers(Math.min(MOST_THREADS, availableParallelism()));
   const twins = makeTwins();
-  /** Installing is done one by one: two packages of a run may want the same folder. */
-  let tail: Promise<unknown> = Promise.resolve();
   let count = 0;
   const scratch = async () => join(await store.staging(), `entry-${count++}`);
 
@@ -99,20 +98,16 @@ export async function openCondaPkgs(path: string, context: TargetContext): Promi
         const { warnings } = await unpackers.unpack(stagedPath, fileName, unpacked, signal);
         for (const w of warnings) warn(w);
         await writeRecord(unpacked, received, urlOf(origin));
-        const mine = tail.then(async () => {
-          signal.throwIfAborted();
+        const put = async () => {
           const decision = decide(await readKept(pkgs, stem), received, onConflict, origin);
           if (decision === "skip" || (decision === "keep" && !cut)) return decision;
           await putArchive(received, decision === "replace" || cut, onConflict, origin);
-          await rename(join(pkgs, stem), await scratch()).catch((e: NodeJS.ErrnoException) => {
-            if (e.code !== "ENOENT") throw e;
-          });
-          await rename(unpacked, join(pkgs, stem));
+          await takePlace(unpacked, join(pkgs, stem), await scratch());
           await appendFile(join(pkgs, "urls.txt"), `${urlOf(origin)}${EOL}`);
           return decision === "replace" ? "replace" : "add";
-        });
-        tail = mine.catch(() => undefined);
-        const outcome = await mine;
+        };
+        // Runs of ours wait for each other; conda and mamba know no lock here.
+        const outcome = await store.exclusive(() => untilPlaced(put), signal);
         if (outcome === "keep") return { outcome: "kept", addition };
         if (outcome === "skip") return { outcome: "skipped" };
         return { outcome: outcome === "replace" ? "replaced" : "added", addition };

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseFileName } from "../conda/file-name.ts";
@@ -13,6 +13,7 @@ import { openFolder } from "./folder.ts";
 import type { TargetContext } from "./kinds.ts";
 import { type CachePlace, defaultPlace, placeAt } from "./rattler-cache-place.ts";
 import { openSeen } from "./seen.ts";
+import { takePlace, untilPlaced } from "./take-place.ts";
 import type { Target } from "./target.ts";
 import { makeTwins } from "./twins.ts";
 
@@ -36,6 +37,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
     join(packages, ".cache.lock"),
     context.env,
     () => context.warn(`${packages}: waiting for an installer that uses the cache`),
+    (work, signal) => store.exclusive(work, signal),
     () =>
       context.warn(
         `${packages}: neither flock, python3 nor perl is here to lock the cache with; don't replace packages in it while others install from it`,
@@ -100,13 +102,15 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
         for (const w of warnings) warn(w);
         if (!listsFiles) warn("it has no info/paths.json and no info/files: no client takes it from a cache");
         await mark(place);
-        outcome = await lock.run(async () => {
-          // Another writer may have come first.
-          const entry = await readEntry(packages, name);
-          const decision = decide(entry, received, onConflict, origin);
-          if (decision !== "keep" && decision !== "skip") await install(name, unpacked, entry, sha256);
-          return decision;
-        }, signal);
+        const install = () =>
+          untilPlaced(async () => {
+            // Another writer may have come first.
+            const entry = await readEntry(packages, name);
+            const decision = decide(entry, received, onConflict, origin);
+            if (decision !== "keep" && decision !== "skip") await putEntry(name, unpacked, entry, sha256);
+            return decision;
+          });
+        outcome = await lock.run(install, signal);
       } finally {
         await rm(unpacked, { recursive: true, force: true });
       }
@@ -130,17 +134,11 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
    * Gives an unpacked package its name, under the lock. At no moment does a lock file name a hash that is not that of the
    * folder's content: before a folder changes, its hash is taken away.
    */
-  async function install(name: string, unpacked: string, entry: CacheEntry, sha256: string): Promise<void> {
+  async function putEntry(name: string, unpacked: string, entry: CacheEntry, sha256: string): Promise<void> {
     let { revision } = entry;
     if (entry.locked) await writeEntryLock(packages, name, ++revision, undefined);
-    const final = join(packages, name);
-    const old = await scratch();
-    await rename(final, old).catch((e: NodeJS.ErrnoException) => {
-      if (e.code !== "ENOENT") throw e;
-    });
-    await rename(unpacked, final);
+    await takePlace(unpacked, join(packages, name), await scratch());
     await writeEntryLock(packages, name, revision + 1, sha256);
-    if (entry.there) await rm(old, { recursive: true, force: true });
   }
 
   /** Marks a cache of ours as one, so that backups leave it out (bford.info/cachedir). */
