@@ -11,7 +11,7 @@ import { openSource, type SourceContext } from "./source/kinds.ts";
 import type { Source } from "./source/source.ts";
 import { sourceContext } from "./source-context.ts";
 import { noAttestations, readAttestations } from "./target/attestations.ts";
-import { checkKey, openTarget, type TargetContext } from "./target/kinds.ts";
+import { checkAttestations, checkKey, openTarget, type TargetContext } from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
 import type { AnswerMemory } from "./transfer/answers.ts";
 import { openHttp } from "./transfer/http.ts";
@@ -162,6 +162,7 @@ async function openTargets(options: MirrorOptions, context: TargetContext): Prom
   const targets: Target[] = [];
   const texts = typeof options.target === "string" ? [options.target] : options.target;
   if (options.apiKey !== undefined) checkKey(texts, options.targetType);
+  if (options.attestations?.length) checkAttestations(texts, options.targetType);
   for (const text of texts.length > 0 ? texts : [""]) {
     const target = await openTarget(text, options.targetType, context);
     if (targets.some((t) => t.where === target.where)) await target.close();

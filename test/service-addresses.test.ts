@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { MirrorError } from "../src/errors.ts";
 import { noAttestations } from "../src/target/attestations.ts";
-import { checkKey, openTarget, type TargetContext } from "../src/target/kinds.ts";
+import { checkAttestations, checkKey, openTarget, type TargetContext } from "../src/target/kinds.ts";
 
 const unused = new Proxy({}, { get: (_, name) => assert.fail(`${String(name)} is not to be used`) });
 const context = (env: NodeJS.ProcessEnv = {}, apiKey: string | undefined = "a-key"): TargetContext => ({
@@ -148,5 +148,7 @@ test("a key of the environment is not taken for a host that it is not for", asyn
 test("a key on the command line is for one target alone", () => {
   checkKey(["./folder", "https://prefix.dev/mine"], undefined);
   assert.throws(() => checkKey(["./folder"], undefined), /none of the targets takes a key/);
+  checkAttestations(["./folder", "https://prefix.dev/mine"], undefined);
+  assert.throws(() => checkAttestations(["./folder"], undefined), /none of the targets takes attestations/);
   assert.throws(() => checkKey(["quetz://a.example/x", "quetz://b.example/x"], undefined), /2 targets take keys/);
 });

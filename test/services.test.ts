@@ -139,6 +139,9 @@ for (const [name, protocol] of Object.entries(SERVICES)) {
     const { report, warnings } = await run(server, files([conda]), { clock });
     assert.deepEqual(counts(report), { ...none, added: 1 });
     assert.equal(server.uploads.length, 3);
+    server.stored.clear();
+    server.faults.push({ status: 0 });
+    assert.deepEqual(counts((await run(server, files([conda]))).report), { ...none, added: 1 });
     assert.ok(
       clock.waits.some((w) => w >= 7000),
       String(clock.waits),
@@ -146,16 +149,19 @@ for (const [name, protocol] of Object.entries(SERVICES)) {
     assert.equal(warnings.length, 2);
     server.faults.push(...Array(9).fill({ status: 503 }));
     const { report: down } = await run(server, files([tarBz2]));
-    assert.deepEqual([errorOf(down).code, down.exitCode, server.uploads.length], ["SERVER_ERROR", 1, 6]);
+    assert.deepEqual([errorOf(down).code, down.exitCode, server.uploads.length], ["SERVER_ERROR", 1, 8]);
     assert.match(errorOf(down).what, new RegExp(tarBz2.fileName));
   });
 
   test(`${name}: a package that came though its answer was lost counts as done`, async () => {
     const server = await start();
-    server.faults.push({ status: 502, after: true });
-    const { report } = await run(server, files([conda]));
-    assert.deepEqual(counts(report), { ...none, added: 1 }, JSON.stringify(report.packages));
-    assert.deepEqual(storedIn(server), { [`noarch/${conda.fileName}`]: conda.sha256 });
+    for (const status of [502, 0]) {
+      server.stored.clear();
+      server.faults.push({ status, after: true });
+      const { report } = await run(server, files([conda]));
+      assert.deepEqual(counts(report), { ...none, added: 1 }, JSON.stringify(report.packages));
+      assert.deepEqual(storedIn(server), { [`noarch/${conda.fileName}`]: conda.sha256 });
+    }
     server.faults.push({ status: 502, after: true });
     const replaced = await run(server, files([other]), { onConflict: "replace" });
     assert.deepEqual(counts(replaced.report), { ...none, replaced: 1 }, JSON.stringify(replaced.report.packages));
@@ -172,6 +178,16 @@ for (const [name, protocol] of Object.entries(SERVICES)) {
     const skipped = await run(server, files([other]), { onConflict: "skip" });
     assert.deepEqual(counts(skipped.report), { ...none, skipped: 1 });
     assert.deepEqual(storedIn(server), { [`noarch/${conda.fileName}`]: conda.sha256 });
+  });
+
+  test(`${name}: of two sources with the same name the first to arrive has it, and equal ones are sent once`, async () => {
+    const server = await start();
+    const twice = await run(server, [...files([conda]), ...files([conda])]);
+    assert.deepEqual(counts(twice.report), { ...none, added: 1, kept: 1 });
+    server.stored.clear();
+    const { report } = await run(server, [...files([conda]), ...files([other])]);
+    assert.deepEqual([counts(report), errorOf(report).code], [{ ...none, added: 1, failed: 1 }, "CONFLICT"]);
+    assert.equal(server.uploads.length, 2);
   });
 
   test(`${name}: bytes that are damaged on their way are refused there and sent again`, async () => {

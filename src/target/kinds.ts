@@ -53,6 +53,8 @@ type TargetKind = {
   readonly pathless?: boolean;
   /** Whether a key that the caller gives is for it. */
   readonly keyed?: boolean;
+  /** Whether it takes attestations with packages. */
+  readonly attested?: boolean;
 } & (
   | { readonly openStore: (text: string, context: TargetContext) => Promise<Store> }
   | { readonly open: (text: string, context: TargetContext) => Promise<Target> }
@@ -98,6 +100,7 @@ export const TARGET_KINDS = {
     aliases: ["prefix"],
     recognises: isPrefixDev,
     keyed: true,
+    attested: true,
     open: async (text, context) => (await import("./prefix-dev.ts")).openPrefixDev(text, context),
   },
   quetz: {
@@ -179,6 +182,16 @@ export function checkKey(paths: readonly string[], type: string | undefined): vo
     what: "--api-key: it is not clear which target it is for",
     why: keyed.length === 0 ? "none of the targets takes a key" : `${keyed.length} targets take keys`,
     next: "leave it out, and give keys in the environment or by pixi auth login",
+  });
+}
+
+/** @throws UsageError BAD_FLAG where none of the targets takes attestations: they would be lost unseen */
+export function checkAttestations(paths: readonly string[], type: string | undefined): void {
+  if (paths.some((path) => kindOf(path, type).attested)) return;
+  throw new UsageError("BAD_FLAG", {
+    what: "--attestation: none of the targets takes attestations",
+    why: "only prefix.dev does so far",
+    next: "leave it out, or name a channel of prefix.dev as a target too",
   });
 }
 

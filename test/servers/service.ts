@@ -7,6 +7,7 @@ import { readAtBuffer } from "../../src/package/read-at.ts";
 
 /** What a service does to one request that brings a package. */
 export interface Fault {
+  /** 0: the connection breaks instead of an answer. */
   readonly status: number;
   /** The request is carried out first: its answer is lost. */
   readonly after?: true;
@@ -121,6 +122,10 @@ export async function serviceServer(protocol: Protocol): Promise<ServiceServer> 
     const asked: Asked = { method, path: decodeURIComponent(pathname), query: searchParams, headers, body };
     requests.push(asked);
     const answer = await answerTo(asked);
+    if (answer.status === 0) {
+      request.socket.destroy();
+      return;
+    }
     const bytes = Buffer.isBuffer(answer.body) ? answer.body : undefined;
     const echo = answer.status >= 400 ? { you_sent: [headers.authorization, headers["x-api-key"], pathname] } : {};
     const json = Array.isArray(answer.body) ? answer.body : { ...(answer.body as object | undefined), ...echo };
