@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { runJobs } from "../src/main.ts";
 import { answerMemory } from "../src/transfer/answers.ts";
 import { type BuiltPackage, buildConda, zip } from "./packages/builder.ts";
 import { type GitHubServer, githubServer } from "./servers/github/github-server.ts";
@@ -395,4 +396,38 @@ test("of packages that were built again, the newest build's is taken", async () 
   const record = repodata(target, "linux-64")["packages.conda"]["again-1.0-0.conda"];
   assert.equal(record?.["sha256"], build("second").sha256);
   assert.match(warnings.join("\n"), /1 packages of older builds are left out/);
+});
+
+test("a job of a configuration file chooses builds as the flags do", async () => {
+  const { env } = await world();
+  const folder = temporary();
+  const config = join(folder, "jobs.json");
+  const job = { source: REPO, src_type: "github", name_filter: "osx$", target: join(folder, "c") };
+  writeFileSync(config, JSON.stringify({ jobs: [job] }));
+  const report = await runJobs({ config, env: { ...env, XDG_STATE_HOME: folder } });
+  assert.equal(report.exitCode, 0);
+  assert.equal(listed(join(folder, "c"), "osx-64").length, 1);
+});
+
+test("a limit that is reached at a release's file is waited out too", async () => {
+  const { github, env, packages } = await world();
+  const p = packages["other"] as BuiltPackage;
+  github.releases.push({
+    repo: REPO,
+    id: 1,
+    tag: "v1",
+    assets: [{ id: 1, name: p.fileName, bytes: p.bytes, digest: null }],
+  });
+  const clock = patientClock();
+  github.now = () => clock.now();
+  const push = github.requests.push.bind(github.requests);
+  github.requests.push = (...r) => {
+    // The lists have been given; the file is next.
+    const until = clock.now() + 60_000;
+    if (r[0]?.path.includes("/assets?")) github.refusals.push({ limit: "primary", until }, { limit: "primary", until });
+    return push(...r);
+  };
+  const { report, error } = await mirrored(`${REPO}/releases/tag/v1`, { env, clock });
+  assert.equal(report.added, 1, error?.message);
+  assert.ok(clock.waits.some((ms) => ms >= 60_000));
 });
