@@ -58,21 +58,27 @@ export async function writeBundle(file: string, manifest: Manifest, contentOf: C
   }
 }
 
-/** Part of a file in portions that are used before the next is asked for: read synchronously, since most are small and come in thousands. */
-export function* fileContent(
+/**
+ * Gives parts of files in portions, of one buffer: each is to be used before the next is asked for, and one file before
+ * the next. They are read synchronously, since most are small and come in thousands; a buffer for each would stay until
+ * the next garbage collection, hundreds of megabytes later.
+ */
+export function fileReader(): (
   path: string,
-  { start, size }: { readonly start: number; readonly size: number },
-): Generator<Uint8Array> {
-  const fd = openSync(path, "r");
-  try {
-    const portion = Buffer.allocUnsafe(Math.min(BUFFER, size));
-    for (let got = 0; got < size; ) {
-      const n = readSync(fd, portion, 0, Math.min(BUFFER, size - got), start + got);
-      if (n === 0) return;
-      yield portion.subarray(0, n);
-      got += n;
+  part: { readonly start: number; readonly size: number },
+) => Iterable<Uint8Array> {
+  const portion = Buffer.allocUnsafeSlow(BUFFER);
+  return function* read(path, { start, size }) {
+    const fd = openSync(path, "r");
+    try {
+      for (let got = 0; got < size; ) {
+        const n = readSync(fd, portion, 0, Math.min(BUFFER, size - got), start + got);
+        if (n === 0) return;
+        yield portion.subarray(0, n);
+        got += n;
+      }
+    } finally {
+      closeSync(fd);
     }
-  } finally {
-    closeSync(fd);
-  }
+  };
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { indexPath, MANIFEST } from "../bundle/layout.ts";
 import { type BundleEntry, type Manifest, writeManifest } from "../bundle/manifest.ts";
 import { type Bundle, openBundle, readManifestFrom } from "../bundle/read-bundle.ts";
-import { fileContent, writeBundle } from "../bundle/write-bundle.ts";
+import { type ContentOf, fileReader, writeBundle } from "../bundle/write-bundle.ts";
 import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
 import { mergedPieces } from "../index/merge.ts";
 import { conflict, type Present, settle } from "../plan/plan.ts";
@@ -51,17 +51,18 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
     taken.set(`${received.subdir}/${received.fileName}`, { received, path });
   };
 
-  const contentOf =
-    (next: NextBundle) =>
-    (path: string): AsyncIterable<Uint8Array> | Iterable<Uint8Array> => {
+  const contentOf = (next: NextBundle): ContentOf => {
+    const read = fileReader();
+    return (path) => {
       if (path === MANIFEST) return [writeManifest(next.manifest)];
       const came = taken.get(path);
-      if (came) return fileContent(came.path, { start: 0, size: came.received.size });
+      if (came) return read(came.path, { start: 0, size: came.received.size });
       for (const [subdir, { index, change }] of next.indexes)
         if (path === indexPath(subdir)) return mergedPieces(index, change);
       const member = old?.members.get(path);
-      return member ? fileContent(file, member) : [];
+      return member ? read(file, member) : [];
     };
+  };
 
   return {
     where: file,
