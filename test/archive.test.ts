@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -371,4 +371,38 @@ test("a member that is no package fails by its name in every kind of archive, an
     assert.equal(failed[0]?.fileName, "broken-1.0-0.conda");
     assert.match(failed[0]?.origin ?? "", /a\.(?:zip|tgz)\/x\/broken/);
   }
+});
+
+test("an interrupted run stops while an archive is read, and leaves nothing of it behind", async () => {
+  const server = await fileServer({ "a.tgz": gzipSync(tar([at("x", large), at("y", one)])) });
+  server.misdeeds.set("a.tgz", [{ cutAfter: 262 }, { stallAfter: 1_000_000 }]);
+  const stopping = new AbortController();
+  const target = join(temporary(), "channel");
+  const onEvent: MirrorOptions["onEvent"] = (e) => void (e.type === "reading" && stopping.abort());
+  const report = await mirror({ sources: [`${server.url}/a.tgz`], target, env: {}, signal: stopping.signal, onEvent });
+  assert.deepEqual([report.exitCode, report.added, report.interrupted], [130, 0, true]);
+  assert.equal(existsSync(join(target, ".meso-forge-mirror/incoming")), false);
+});
+
+test("what a killed run had unpacked goes with the next one", async () => {
+  const folder = temporary();
+  const path = join(folder, "a.zip");
+  writeFileSync(path, zip([{ name: "in.zip", content: zip([at("x", large)]), method: 8 }]));
+  const target = join(folder, "channel");
+  const script = join(folder, "killed.mjs");
+  writeFileSync(
+    script,
+    `const { mirror } = await import(${JSON.stringify(new URL("../src/main.ts", import.meta.url).href)});
+    const onEvent = (e) => e.type === "planned" && process.kill(process.pid, "SIGKILL");
+    await mirror({ sources: [${JSON.stringify(path)}], target: ${JSON.stringify(target)}, env: {}, onEvent });`,
+  );
+  assert.equal(spawnSync(process.execPath, [script]).signal, "SIGKILL");
+  const incoming = join(target, ".meso-forge-mirror/incoming");
+  const left = readdirSync(incoming, { recursive: true, encoding: "utf8" });
+  assert.ok(
+    left.some((f) => /archive-\w+/.test(f)),
+    String(left),
+  );
+  const { exitCode, added } = await mirror({ sources: [path], target, env: {} });
+  assert.deepEqual([exitCode, added, existsSync(incoming)], [0, 1, false]);
 });
