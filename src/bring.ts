@@ -93,7 +93,7 @@ export async function bring(
     }
   };
   const all = await Promise.all(wanting.map(takeOne));
-  const needed = all.some((b) => b.addition?.replaceWith?.stagedPath === stagedPath);
+  const needed = all.some((b) => (b.addition?.replaceWith ?? b.addition?.ensure)?.stagedPath === stagedPath);
   if (!received.placed && !needed) await rm(stagedPath, { force: true });
   return all;
 }
@@ -111,6 +111,7 @@ export function currentRecord(ref: PackageRef): Addition {
     record: record as Uint8Array,
     sha256: sha256 ?? "",
     current: true,
+    update: true,
     ...(v3 === undefined ? {} : { v3 }),
     ...(runExports ? { runExports } : {}),
   };

@@ -49,7 +49,8 @@ export type TargetCode =
   | "BAD_INDEX"
   | "FULL"
   | "LOST_RACE"
-  | "BUSY";
+  | "BUSY"
+  | "MAX_DELETE";
 
 /** Base of every error this library throws on purpose. `exitCode` is what the command line ends with. */
 export abstract class MirrorError extends Error implements Told {
@@ -145,6 +146,11 @@ export class InterruptedError extends MirrorError {
       130,
     );
   }
+}
+
+/** Whether work ended because it was told to. */
+export function isInterruption(thrown: unknown, signal: AbortSignal): boolean {
+  return signal.aborted || thrown instanceof InterruptedError || (thrown as Error | null)?.name === "AbortError";
 }
 
 /** Whatever was thrown, as an error of ours: kept when it is one, told in its own words when it is not. */

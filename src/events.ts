@@ -1,5 +1,9 @@
+import type { Explanation } from "./choose/explain.ts";
+
 import type { MirrorError } from "./errors.ts";
 import type { CheckState } from "./source/ci/checks.ts";
+
+export type { Explanation };
 
 /** What became of one package. */
 export type Outcome = {
@@ -25,7 +29,7 @@ export type Outcome = {
 
 /** One line of a plan: what a run would do. Bytes where they are known. */
 export interface PlannedStep {
-  readonly do: "add" | "replace" | "keep" | "skip" | "refuse";
+  readonly do: "add" | "replace" | "keep" | "skip" | "refuse" | "remove";
   readonly fileName: string;
   readonly subdir?: string;
   readonly bytes?: number;
@@ -70,6 +74,8 @@ export interface TargetReport {
   readonly replaced: number;
   readonly kept: number;
   readonly skipped: number;
+  /** Records that went from its index. */
+  readonly removed: number;
   readonly failed: number;
   /** Set when the packages came, but its index could not be written. */
   readonly error?: MirrorError;
@@ -85,6 +91,8 @@ export interface MirrorReport extends Omit<TargetReport, "target" | "error"> {
   readonly interrupted: boolean;
   /** The plan of a dry run, in the order of the sources. */
   readonly plan?: readonly PlannedStep[];
+  /** Why packages are taken or left out, where that was asked. */
+  readonly explanations?: readonly Explanation[];
   readonly packages: readonly Outcome[];
   /** What the run ends with on the command line: 0, 1, 3 or 130. */
   readonly exitCode: 0 | 1 | 3 | 130;

@@ -19,6 +19,7 @@ import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
 import { type Copies, copiesOf } from "./survey-copies.ts";
 import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
+import { openIndexState } from "./target/index-state.ts";
 import { openStore } from "./target/kinds.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
@@ -186,10 +187,19 @@ async function subdirsOf(store: Store, asked: readonly string[], warn: (message:
 async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; files: ReadFile[] }> {
   const { store, cache, signal } = run;
   const listed = new Map<string, string>();
+  // Files that only wait for their grace period to end are no packages of the channel any more.
+  const leaving = (await openIndexState(store)).get(subdir)?.leaving ?? {};
   for await (const file of store.list(subdir, signal)) {
     const fileName = file.path.slice(subdir.length + 1);
-    if (formatOf(fileName) && !fileName.startsWith(".")) listed.set(fileName, file.version);
+    if (formatOf(fileName) && !fileName.startsWith(".") && !Object.hasOwn(leaving, fileName))
+      listed.set(fileName, file.version);
   }
+  const left = Object.keys(leaving).length;
+  if (left > 0)
+    run.emit({
+      type: "warning",
+      message: `${subdir}: ${left} packages were taken out of the channel and wait to be removed; they are not indexed again`,
+    });
   const cached = cache.files(subdir);
   const unchanged = (fileName: string, version: string) => {
     const known = cached.get(fileName);

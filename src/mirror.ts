@@ -5,9 +5,12 @@ import type { Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorReport, Outcome, PlannedStep } from "./events.ts";
+import type { Following } from "./follow.ts";
 import type { IndexFiles } from "./index/index-files.ts";
-import { offered } from "./offers.ts";
+import { explained, offered } from "./offers.ts";
 import { makePlan, type Present, type Step } from "./plan/plan.ts";
+import { remember } from "./remember.ts";
+import { guard, removalsFor } from "./removal.ts";
 import { makeReport } from "./report.ts";
 import { type MirrorOptions, openRun, type Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
@@ -36,7 +39,11 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     });
   const run = await openRun(options, settings);
   try {
-    const { refs, failures } = await offered(run.sources, run);
+    if (options.explain !== undefined)
+      return makeReport(run, began, [], [], { explanations: await explained(options.explain, run) });
+    const following = await offered(run.sources, run);
+    const { refs, failures } = following;
+    guard(following, run.removal);
     const plans = await planFor(refs, run);
     const deps =
       options.withDeps === undefined ? undefined : { channel: options.withDeps, platforms: options.platforms ?? [] };
@@ -50,7 +57,8 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       const { plan, would } = await told(plans, run);
       const more = await told(await planFor(await neededBy(would), run), run);
       const refused = [...would, ...more.would].filter((w) => w.outcome.outcome === "failed");
-      return makeReport(run, began, failures, refused, { plan: [...plan, ...more.plan] });
+      const going = run.targets.flatMap((target) => goingSteps(target, following, run));
+      return makeReport(run, began, failures, refused, { plan: [...plan, ...more.plan, ...going], following });
     }
 
     const results = await carryOut(plans, run);
@@ -61,7 +69,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     const published = await Promise.allSettled(
       run.targets.map((target) => {
         const ofTarget = results.filter((r) => r.target === target);
-        return publish(target, ofTarget, run);
+        return publish(target, ofTarget, following, run);
       }),
     );
     const lost = new Map<Target, MirrorError>();
@@ -72,7 +80,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     }
     // One of several is told in the report, which has more to tell; a run that has no other ends with it.
     if (run.targets.length === 1) for (const error of lost.values()) throw error;
-    return makeReport(run, began, failures, results, { lost });
+    return makeReport(run, began, failures, results, { lost, following });
   } finally {
     await run.close();
   }
@@ -136,12 +144,29 @@ function ofTarget<T extends object>(one: T, target: Target, run: Run): T {
 }
 
 /** Also after an interruption: what is in place must be in the index. */
-async function publish(target: Target, results: readonly Brought[], run: Run): Promise<void> {
+async function publish(target: Target, results: readonly Brought[], following: Following, run: Run): Promise<void> {
   const additions = results.flatMap((r) => r.addition ?? []);
-  if (additions.length === 0 && !results.some((r) => r.outcome.outcome === "kept")) return;
+  const removals = run.signal.aborted ? new Map() : removalsFor(target, following, run.removal);
+  if (additions.length === 0 && removals.size === 0 && !results.some((r) => r.outcome.outcome === "kept")) return;
   const warn = (message: string) => run.emit({ type: "warning", message });
-  const options = { files: filesOf(run.settings), warn, now: run.retry.clock.now() };
-  for (const p of await target.publish(additions, options)) run.emit({ type: "published", ...p });
+  const deleteGraceMs = run.settings.delete_grace_days * DAY;
+  const options = { files: filesOf(run.settings), warn, now: run.retry.clock.now(), deleteGraceMs };
+  const published = await target.publish(additions, options, removals);
+  for (const p of published) run.emit({ type: "published", ...p });
+  await remember(target, following, results, published, run).catch((e: Error) =>
+    warn(`what was followed could not be remembered: ${e.message}`),
+  );
+}
+
+const DAY = 24 * 60 * 60 * 1000;
+
+/** What a dry run tells of what would go. */
+function goingSteps(target: Target, following: Following, run: Run): PlannedStep[] {
+  const steps: PlannedStep[] = [];
+  for (const [subdir, { remove = [], takenBack = [] }] of removalsFor(target, following, run.removal))
+    for (const fileName of new Set([...remove, ...takenBack]))
+      steps.push(ofTarget({ do: "remove", fileName, subdir, origin: target.where }, target, run));
+  return steps;
 }
 
 /** The old solver's index takes longer than all others together: it is kept up to date, and begun by `index` alone. */

@@ -1,31 +1,67 @@
+import { chooseCandidates } from "./choose/choose-candidates.ts";
+import { type Candidate, type Explanation, explain, explainRecords, readAsked } from "./choose/explain.ts";
+import { hopeless, type Rules, rulesFor } from "./choose/rules.ts";
 import { parseFileName } from "./conda/file-name.ts";
-import { asMirrorError, InterruptedError, type MirrorError, TransferError } from "./errors.ts";
+import type { RecordFields } from "./conda/match-spec.ts";
+import { asMirrorError, InterruptedError, isInterruption, type MirrorError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
-import { eachRecord } from "./index/repodata.ts";
+import { type Following, follow, keepUnseen, whereIs } from "./follow.ts";
+import { readPackage } from "./package/read.ts";
+import { readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
-import type { ChannelSource } from "./source/channel.ts";
-import type { Upstream } from "./source/channel-index.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { pool } from "./transfer/pool.ts";
+import { readAtPlace } from "./transfer/read-at-place.ts";
 
-/** A package on offer, or why one that a source names can't be taken. */
-type Found = PackageRef | { readonly fileName: string; readonly origin: string; readonly error: MirrorError };
+/** Every package that is wanted and on offer, the sources that could not be read, and what channels no longer have. */
+export async function offered(sources: readonly Source[], run: Run): Promise<Following> {
+  const plain = sources.filter((s) => !s.channel);
+  const found = await enumerated(plain, run);
+  const chosen = run.rules ? await chosenOf(found.refs, run) : { refs: found.refs, failures: [] };
+  for (const f of chosen.failures) run.emit({ type: "finished", result: f });
+  const channels = sources.flatMap((s) => s.channel ?? []);
+  const following = await follow(channels, chosen.refs, run);
+  // What was not seen can't be told from what is not there.
+  if (found.failures.length > 0) following.incomplete = true;
+  keepUnseen(following, run);
+  following.refs.unshift(...chosen.refs);
+  following.failures.unshift(...found.failures, ...chosen.failures);
+  return following;
+}
+
+/** Why packages of the sources are taken or left out. */
+export async function explained(text: string, run: Run): Promise<Explanation[]> {
+  const asked = await readAsked(text);
+  const found = await enumerated(
+    run.sources.filter((s) => !s.channel),
+    run,
+  );
+  const about = found.refs.filter((ref) => asked.matchesName(parseFileName(ref.fileName).name.toLowerCase()));
+  const { candidates } = await chosenOf(about, { ...run, rules: undefined });
+  const out = explain([...candidates.values()], asked, {}, run.rules);
+  for (const channel of run.sources.flatMap((s) => s.channel ?? [])) {
+    for (const subdir of await channel.subdirs(run.signal)) {
+      const read = await readUpstream(channel, subdir, undefined, { ...run, rules: undefined }, asked.matchesName);
+      if (read && read !== "unchanged")
+        out.push(
+          ...explainRecords(read.upstream.index, subdir, asked, { channel: whereIs(channel), subdir }, run.rules),
+        );
+    }
+  }
+  return out;
+}
 
 /** Every package on offer, and the sources that could not be read. */
-export async function offered(
-  sources: readonly Source[],
-  run: Run,
-): Promise<{ refs: PackageRef[]; failures: Outcome[] }> {
+async function enumerated(sources: readonly Source[], run: Run): Promise<{ refs: PackageRef[]; failures: Outcome[] }> {
   const failures: Outcome[] = [];
   const bySource: PackageRef[][] = sources.map(() => []);
   const enumerate = async ([source, i]: readonly [Source, number]): Promise<void> => {
     try {
-      for await (const found of packagesOf(source, run)) {
+      for await (const ref of source.packages(run.signal)) {
         // A name becomes a path in the target: nothing looks for it there before it is known to be harmless.
-        const { fileName, origin } = found;
-        const error = "error" in found ? found.error : badName(fileName);
-        if (error) failures.push({ outcome: "failed", fileName, origin, error });
-        else bySource[i]?.push(found as PackageRef);
+        const error = badName(ref.fileName);
+        if (error) failures.push({ outcome: "failed", fileName: ref.fileName, origin: ref.origin, error });
+        else bySource[i]?.push(ref);
       }
     } catch (e) {
       const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, source.what);
@@ -48,48 +84,46 @@ function badName(fileName: string): MirrorError | undefined {
   }
 }
 
-/** What a source offers; a channel's records one by one, so that a bad one costs no other. */
-export async function* packagesOf(source: Source, run: Pick<Run, "signal">): AsyncGenerator<Found> {
-  if (!source.channel) {
-    yield* source.packages(run.signal);
-    return;
-  }
-  for (const subdir of await source.channel.subdirs(run.signal)) {
-    const upstream = await readSubdir(source.channel, subdir, run.signal);
-    if (upstream) yield* offersOf(source.channel, upstream);
-  }
-}
-
-/** A subdir's index in the best form there is: in shards where it has them, else whole. */
-async function readSubdir(channel: ChannelSource, subdir: string, signal: AbortSignal): Promise<Upstream | undefined> {
-  try {
-    const shards = await channel.shards(subdir, signal);
-    if (shards && shards !== "unchanged") return await shards.whole(shards.shards.keys(), signal);
-  } catch (e) {
-    // S3 answers 403 for a missing key where listing is not allowed.
-    if (!(e instanceof TransferError && e.code === "REFUSED")) throw e;
-  }
-  const whole = await channel.whole(subdir, signal);
-  return whole === "unchanged" ? undefined : whole;
-}
-
-function* offersOf(channel: ChannelSource, upstream: Upstream): Generator<Found> {
-  const refused = new Map(upstream.refused);
-  const failed = (fileName: string, e: unknown): Found => {
-    refused.delete(fileName);
-    const error = asMirrorError(e, fileName);
-    return { fileName, origin: `${channel.address.name}/${upstream.subdir}`, error };
-  };
-  const told = new Set<string>();
-  for (const { map, fileName, record } of eachRecord(upstream.index)) {
-    if (told.has(fileName)) continue;
+/** Of offers of sources that are no channels those that the rules want; packages without a record are looked into. */
+async function chosenOf(
+  refs: readonly PackageRef[],
+  run: Run,
+): Promise<{ refs: PackageRef[]; failures: Outcome[]; candidates: Map<PackageRef, Candidate> }> {
+  const { rules } = run;
+  const failures: Outcome[] = [];
+  const candidates = new Map<PackageRef, Candidate>();
+  const look = async (ref: PackageRef): Promise<void> => {
     try {
-      yield channel.offer(upstream, map, fileName, record);
+      const candidate = await candidateOf(ref, rules, run.signal);
+      if (candidate) candidates.set(ref, candidate);
     } catch (e) {
-      told.add(fileName);
-      yield failed(fileName, e);
+      if (isInterruption(e, run.signal)) return;
+      const error = asMirrorError(e, ref.fileName);
+      failures.push({ outcome: "failed", fileName: ref.fileName, origin: ref.origin, error });
     }
+  };
+  for await (const _ of pool(refs, run.settings.max_concurrent_downloads, look, run.signal));
+  const wanted = new Set(chooseCandidates([...candidates.values()], {}, rules));
+  return { refs: refs.filter((ref) => wanted.has(candidates.get(ref) as Candidate)), failures, candidates };
+}
+
+/** What rules have to know of a package; undefined when its name alone says that it can't be wanted. */
+async function candidateOf(
+  ref: PackageRef,
+  rules: Rules | undefined,
+  signal: AbortSignal,
+): Promise<Candidate | undefined> {
+  const { fileName } = ref;
+  const { name, version, build } = parseFileName(fileName);
+  if (rules && hopeless(rulesFor(name.toLowerCase(), rules))) return undefined;
+  let { record, subdir } = ref;
+  let size = ref.size;
+  if (!record) {
+    const file = await readAtPlace(ref, signal);
+    size ??= file.size;
+    record = (await readPackage(fileName, file, ["info/index.json"])).members.get("info/index.json");
   }
-  // Those that are no records at all.
-  for (const fileName of [...refused.keys()]) yield failed(fileName, channel.refusal(upstream, fileName));
+  const fields = JSON.parse(Buffer.from(record ?? Buffer.from("{}")).toString("utf8")) as RecordFields;
+  subdir ??= typeof fields["subdir"] === "string" ? fields["subdir"] : "noarch";
+  return { subdir, fileName, fields: { name, version, build, size, ...fields, subdir } };
 }

@@ -1,6 +1,8 @@
 import type { Brought } from "./bring.ts";
+import type { Explanation } from "./choose/explain.ts";
 import { InterruptedError, type MirrorError } from "./errors.ts";
 import type { MirrorReport, Outcome, TargetReport } from "./events.ts";
+import type { Following } from "./follow.ts";
 import type { Run } from "./run.ts";
 import type { Target } from "./target/target.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -11,7 +13,17 @@ export function makeReport(
   began: number,
   failures: readonly Outcome[],
   results: readonly Brought[],
-  { plan, lost }: { plan?: MirrorReport["plan"]; lost?: ReadonlyMap<Target, MirrorError> } = {},
+  {
+    plan,
+    lost,
+    following,
+    explanations,
+  }: {
+    plan?: MirrorReport["plan"];
+    lost?: ReadonlyMap<Target, MirrorError>;
+    following?: Following;
+    explanations?: readonly Explanation[];
+  } = {},
 ): MirrorReport {
   const outcomes = [...failures, ...results.map((r) => r.outcome)];
   const isFailure = (o: Outcome) => o.outcome === "failed" && !(o.error instanceof InterruptedError);
@@ -28,8 +40,9 @@ export function makeReport(
       target: redactUrl(target.where),
       added: count("added"),
       replaced: count("replaced"),
-      kept: count("kept"),
+      kept: count("kept") + (following?.kept.get(target) ?? 0),
       skipped: count("skipped"),
+      removed: plan || error ? 0 : sumOf(following?.gone.get(target) ?? [], ({ going }) => going),
       failed: own.filter(isFailure).length,
       ...(error ? { error } : {}),
     };
@@ -44,12 +57,18 @@ export function makeReport(
     replaced: sum((t) => t.replaced),
     kept: sum((t) => t.kept),
     skipped: sum((t) => t.skipped),
+    removed: sum((t) => t.removed),
     failed: failedOnes.length,
     bytes: [...fetched.values()].reduce((all, bytes) => all + bytes, 0),
     milliseconds: Math.round(performance.now() - began),
     interrupted: run.signal.aborted,
     ...(plan ? { plan } : {}),
+    ...(explanations ? { explanations } : {}),
     packages: outcomes.filter((o) => o.outcome !== "failed" || !(o.error instanceof InterruptedError)),
     exitCode: run.signal.aborted ? 130 : failedOnes.length === 0 && !lost?.size ? 0 : unreachable ? 3 : 1,
   };
+}
+
+function sumOf<T>(all: readonly T[], of: (one: T) => number): number {
+  return all.reduce((sum, one) => sum + of(one), 0);
 }

@@ -1,10 +1,12 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
 import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
 import { UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
+import { type Removal, type RemovalOptions, readRemoval } from "./removal.ts";
 import type { ArtifactMemory } from "./source/ci/artifact-memory.ts";
 import type { CiFilter } from "./source/ci/filter.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
@@ -21,7 +23,7 @@ import { scratchFolder } from "./transfer/scratch.ts";
 
 export type { CiFilter };
 
-export interface MirrorOptions {
+export interface MirrorOptions extends ChoiceOptions, RemovalOptions {
   /** URLs of packages, files, folders or globs. */
   readonly sources: readonly string[];
   /** The type of all sources; inferred from each when absent. */
@@ -54,6 +56,8 @@ export interface MirrorOptions {
   readonly sinceManifest?: string;
   /** Subdirs to take, such as "linux-64"; all when absent. */
   readonly subdirs?: readonly string[];
+  /** Tell why packages are taken or left out, and do nothing else: a file's name, a name or a MatchSpec. */
+  readonly explain?: string;
   /** Settings that are stronger than those of the environment and the file. */
   readonly settings?: PartialSettings;
   /** A configuration file. */
@@ -84,6 +88,12 @@ export interface Run {
   readonly retry: Omit<RetryOptions, "signal">;
   readonly receivers: Receivers;
   readonly onConflict: OnConflict;
+  /** Which packages are wanted; all when absent. */
+  readonly rules: Rules | undefined;
+  /** Set where targets follow their sources in what those no longer have. */
+  readonly removal: Removal | undefined;
+  /** Subdirs that are followed; all when absent. */
+  readonly subdirs: readonly string[] | undefined;
   readonly emit: (event: MirrorEvent) => void;
   /** A new name in the staging folder. */
   stagedPath(): Promise<string>;
@@ -98,28 +108,34 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   const signal = options.signal ?? new AbortController().signal;
   const clock = options.clock ?? systemClock;
   const env = options.env ?? process.env;
+  const rules = await readRules(options, clock.now());
+  const removal = readRemoval(options);
   const totalTimeoutMs = settings.timeout_seconds * 1000;
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
   const { requests, credentials, prove, api } = await openClients(settings, { env, now: () => clock.now(), warn });
   const http = openHttp(requests, prove);
-  const targets = await openTargets(options, {
-    env,
-    api,
-    requests,
-    credentials,
-    http,
-    apiKey: options.apiKey,
-    attestations: options.attestations?.length ? await readAttestations(options.attestations) : noAttestations,
-    retryAttempts: settings.retry_attempts,
-    longestWaitMs: totalTimeoutMs,
-    concurrency: settings.max_concurrent_downloads,
-    clock,
-    s3: s3Of(settings),
-    sinceManifest: options.sinceManifest,
-    warn,
-  });
+  // Whoever only asks why needs no target.
+  const targets =
+    options.explain !== undefined && options.target.length === 0
+      ? []
+      : await openTargets(options, {
+          env,
+          api,
+          requests,
+          credentials,
+          http,
+          apiKey: options.apiKey,
+          attestations: options.attestations?.length ? await readAttestations(options.attestations) : noAttestations,
+          retryAttempts: settings.retry_attempts,
+          longestWaitMs: totalTimeoutMs,
+          concurrency: settings.max_concurrent_downloads,
+          clock,
+          s3: s3Of(settings),
+          sinceManifest: options.sinceManifest,
+          warn,
+        });
   // A dry run leaves the target as it is.
   const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
   const context = sourceContext(options, settings, {
@@ -134,9 +150,12 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     onRead: (told) => emit({ type: "reading", ...told }),
   });
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
+  for (const target of removal ? targets : []) if (!target.index) throw cantFollow(target);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const threads = Math.min(MOST_THREADS, availableParallelism());
-  const receivers = startReceivers(threads, sources.length, { http: requests, prove }, signal);
+  // Whether channels have anything new shows only when they are read: a thread may not be needed at all.
+  const atOnce = sources.filter((s) => !s.channel).length;
+  const receivers = startReceivers(threads, atOnce, { http: requests, prove }, signal);
   let staged = 0;
   return {
     stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
@@ -148,6 +167,9 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     settings,
     sources,
     onConflict: options.onConflict ?? "error",
+    rules,
+    removal,
+    subdirs: options.subdirs,
     emit,
     async close() {
       await Promise.all([receivers.close(), http.close()]);
@@ -156,6 +178,14 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
       await api.close();
     },
   };
+}
+
+function cantFollow(target: Target): UsageError {
+  return new UsageError("BAD_FLAG", {
+    what: `--delete: ${target.where} can't follow its sources`,
+    why: "its index is not made of files that we write",
+    next: "leave --delete out, or choose a target that is a folder or a bucket",
+  });
 }
 
 async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {

@@ -20,6 +20,7 @@ const MAY: Record<string, readonly string[]> = {
   s3: ["transfer", "auth"],
   oci: ["conda", "transfer", "auth"],
   source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3", "oci", "bundle"],
+  choose: ["conda", "index"],
   solve: [],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],

@@ -4,6 +4,7 @@ import type { MirrorEvent, MirrorReport, Outcome } from "../events.ts";
 import { mirror } from "../mirror.ts";
 import type { CiFilter, MirrorOptions } from "../run.ts";
 import { reported } from "../run-report.ts";
+import { choiceOptions, explanationText } from "./choice-flags.ts";
 import type { MirrorFlags } from "./program.ts";
 import { bytesText, planText, reportJson, summaryText } from "./render.ts";
 import { logFailure, openSession, type Session, s3Settings } from "./session.ts";
@@ -44,7 +45,7 @@ export function mirrorOptions(sources: readonly string[], flags: MirrorFlags, se
     attestations: flags.attestation ?? [],
     ci: ciFilter(flags),
     platforms: flags.platform ?? [],
-    ...(flags.subdir === undefined ? {} : { subdirs: flags.subdir }),
+    ...choiceOptions(flags),
     environments: flags.environment ?? [],
     onConflict: flags.onConflict,
     dryRun: flags.dryRun ?? false,
@@ -61,6 +62,7 @@ export function flagSettings(flags: MirrorFlags): PartialSettings {
     max_concurrent_downloads: flags.maxConcurrentDownloads,
     retry_attempts: flags.retryAttempts,
     timeout_seconds: flags.timeoutSeconds,
+    delete_grace_days: flags.deleteGraceDays,
     limit_rate: flags.limitRate ?? flags.bandwidth,
     ...s3Settings(flags),
   };
@@ -103,6 +105,7 @@ export function ciFilter(flags: MirrorFlags): CiFilter {
 export function tellReport(report: MirrorReport, flags: MirrorFlags, log: Logger): void {
   for (const { error } of report.targets) if (error) logFailure(log, error, flags.verbose === true);
   if (flags.json) process.stdout.write(`${reportJson(report)}\n`);
+  else if (report.explanations) process.stdout.write(`${explanationText(report.explanations)}\n`);
   else if (report.plan) process.stdout.write(`${planText(report.plan)}\n`);
   else if (!flags.quiet) process.stdout.write(`${summaryText(report)}\n`);
 }

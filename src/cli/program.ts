@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { VERSION } from "../version.ts";
+import { type ChoiceFlags, choice } from "./choice-flags.ts";
 
 /** Flags that every command takes, as commander parses them. */
 export interface CommonFlags {
@@ -21,7 +22,7 @@ export interface S3Flags {
   readonly s3Anonymous?: boolean;
 }
 
-export interface MirrorFlags extends CommonFlags, S3Flags {
+export interface MirrorFlags extends CommonFlags, S3Flags, ChoiceFlags {
   readonly sources?: readonly string[];
   readonly srcType?: string;
   readonly srcPath?: string;
@@ -32,7 +33,6 @@ export interface MirrorFlags extends CommonFlags, S3Flags {
   readonly platform?: readonly string[];
   readonly environment?: readonly string[];
   readonly sinceManifest?: string;
-  readonly subdir?: readonly string[];
   readonly nameFilter?: string;
   readonly branch?: string;
   readonly commit?: string;
@@ -107,7 +107,7 @@ export function program(exit: (code: number) => void): Command {
         ),
     })
     .exitOverride();
-  common(s3(root.command("mirror [source...]")))
+  common(s3(choice(root.command("mirror [source...]"))))
     .description("copy packages from sources into a target, and index it")
     .option("-s, --sources <source,…>", "URLs, files, folders, globs, lock files or channels; repeatable", list, [])
     .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
@@ -174,7 +174,6 @@ export function program(exit: (code: number) => void): Command {
         collect,
       ),
     )
-    .addOption(new Option("--subdir <subdir>", "only this subdir of channels; repeatable").argParser(collect))
     .option("--since-manifest <file>", "pack into a bundle only what differs from this manifest, or from a bundle's")
     .option("--dry-run", "print the plan, change nothing")
     .option("--max-concurrent-downloads <n>", "transfers that run at the same time (5)", whole)
@@ -193,7 +192,8 @@ Examples:
   ${NAME} mirror https://example.com/noarch/wheel-0.42.0-pyhd8ed1ab_0.conda --target-path ./my-channel
   ${NAME} mirror ./output 'builds/**/*.conda' --target-path /srv/channel --dry-run
   ${NAME} mirror https://github.com/conda-forge/staged-recipes/pull/12345 --target-path ./my-channel
-  ${NAME} mirror --config jobs.yaml --report /var/lib/mirror/report.json    (all jobs of the file)`,
+  ${NAME} mirror --config jobs.yaml --report /var/lib/mirror/report.json    (all jobs of the file)
+  ${NAME} mirror conda-forge --include 'python >=3.12' --subdir linux-64 --delete --target-path /srv/python`,
     )
     .action(async (sources: string[], flags: MirrorFlags & Spellings) => {
       const { mirrorCommand } = await import("./mirror-command.ts");

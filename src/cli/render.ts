@@ -56,7 +56,7 @@ export function reportJson(report: MirrorReport): string {
 /** The last line of a run, and one for each of several targets. */
 export function summaryText(report: MirrorReport): string {
   const counts = (of: TargetReport | MirrorReport) =>
-    (["added", "replaced", "kept", "skipped", "failed"] as const)
+    (["added", "replaced", "removed", "kept", "skipped", "failed"] as const)
       .filter((key) => of[key] > 0 || key === "added")
       .map((key) => `${of[key]} ${key}`)
       .join(", ");
@@ -77,7 +77,7 @@ export function planText(plan: readonly PlannedStep[]): string {
     (s) =>
       `${s.do.padEnd(7)} ${s.subdir ?? "?"}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}${s.target === undefined ? "" : ` → ${s.target}`}${s.error ? `  (${s.error.what.replace(`${s.fileName}: `, "")})` : ""}`,
   );
-  const counts = (["add", "replace", "keep", "skip", "refuse"] as const)
+  const counts = (["add", "replace", "remove", "keep", "skip", "refuse"] as const)
     .map((what) => {
       const steps = plan.filter((s) => s.do === what);
       return steps.length > 0

@@ -54,6 +54,16 @@ export function parseFileName(fileName: string): FileNameParts {
   return parts;
 }
 
+/** Whether a name is a conda package's, and safe as a file's. */
+export function isPackageName(fileName: string): boolean {
+  try {
+    parseFileName(fileName);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Whether `subdir` has the form of a platform folder: `noarch` or `<os>-<arch>` (CEP 26). */
 export function isSubdir(subdir: string): boolean {
   return subdir.length <= 32 && (subdir === "noarch" || /^[a-z0-9]+-[a-z0-9]+$/.test(subdir));

@@ -24,10 +24,21 @@ export interface MatchSpec {
   readonly text: string;
   /** The lower-case name, when the spec asks for just one. */
   readonly name: string | undefined;
+  /** Whether it asks for nothing but a name. */
+  readonly bare: boolean;
+  /** Whether a package's name fits, whatever else is asked for. */
+  matchesName(name: string): boolean;
+  /** Members of a record that it looks at besides the name. */
+  readonly asks: readonly string[];
+  /** Whether all but the name fits. */
+  fits(record: RecordFields, where?: Whereabouts): boolean;
   matches(record: RecordFields, where?: Whereabouts): boolean;
 }
 
 type Check = (record: RecordFields, where: Whereabouts) => boolean;
+
+/** Outcomes that a spec remembers. */
+const KNOWN_VERSIONS = 50_000;
 
 /** No spec in any channel comes near this. */
 const MAX_SPEC = 4096;
@@ -59,20 +70,19 @@ function readSpec(text: string, versions: Versions): MatchSpec {
     const { fileName, name } = packageOf(parts.url);
     checks.push(urlCheck(parts.url));
     checks.push((_, where) => where.url !== undefined || where.fileName === undefined || where.fileName === fileName);
-    checks.push((record) => lower(record["name"]) === name);
     for (const [key, value] of Object.entries(fields)) checks.push(...fieldChecks(key, value, versions));
-    return spec(text, name, checks);
+    return spec(text, name, (given) => given.toLowerCase() === name, checks, Object.keys(fields));
   }
   const { channel, name, version, build } = parts;
   if (channel !== undefined && !("channel" in fields)) checks.push(...channelChecks(channel, "subdir" in fields));
-  const nameTest = textPattern(name);
-  checks.push((record) => typeof record["name"] === "string" && nameTest(record["name"]));
   // Brackets win over what stands before them; only the name can't be overridden (CEP 29), or a spec could look like
   // one package and mean another.
   if (version !== undefined && fields["version"] === undefined) checks.push(versionCheck(version, versions));
   if (build !== undefined && fields["build"] === undefined) checks.push(textCheck("build", build));
   for (const [key, value] of Object.entries(fields)) checks.push(...fieldChecks(key, value, versions));
-  return spec(text, /[*^]/.test(name) ? undefined : name.toLowerCase(), checks);
+  const asks = [...(version === undefined ? [] : ["version"]), ...(build === undefined ? [] : ["build"]), "subdir"];
+  const one = /[*^]/.test(name) ? undefined : name.toLowerCase();
+  return spec(text, one, textPattern(name), checks, [...asks, ...Object.keys(fields)]);
 }
 
 function packageOf(url: string): { fileName: string; name: string } {
@@ -82,8 +92,24 @@ function packageOf(url: string): { fileName: string; name: string } {
   return { fileName, name };
 }
 
-function spec(text: string, name: string | undefined, checks: readonly Check[]): MatchSpec {
-  return { text, name, matches: (record, where = {}) => checks.every((check) => check(record, where)) };
+function spec(
+  text: string,
+  name: string | undefined,
+  matchesName: (name: string) => boolean,
+  checks: readonly Check[],
+  asks: readonly string[],
+): MatchSpec {
+  const fits: MatchSpec["fits"] = (record, where = {}) => checks.every((check) => check(record, where));
+  return {
+    text,
+    name,
+    bare: checks.length === 0,
+    matchesName,
+    asks,
+    fits,
+    matches: (record, where) =>
+      typeof record["name"] === "string" && matchesName(record["name"]) && fits(record, where),
+  };
 }
 
 function fieldChecks(key: string, value: string, versions: Versions): Check[] {
@@ -134,7 +160,18 @@ function fieldChecks(key: string, value: string, versions: Versions): Check[] {
 
 function versionCheck(text: string, versions: Versions): Check {
   const test = versionSpec(text, versions);
-  return (record) => typeof record["version"] === "string" && test(record["version"]);
+  // A channel has far fewer versions than packages, and comparing two takes ten times what looking one up takes.
+  const known = new Map<string, boolean>();
+  return ({ version }) => {
+    if (typeof version !== "string") return false;
+    let fits = known.get(version);
+    if (fits === undefined) {
+      if (known.size === KNOWN_VERSIONS) known.clear();
+      fits = test(version);
+      known.set(version, fits);
+    }
+    return fits;
+  };
 }
 
 function textCheck(key: string, pattern: string): Check {

@@ -22,6 +22,7 @@ export const DEFAULTS: Settings = {
   write_run_exports: true,
   write_channeldata: true,
   write_html: true,
+  delete_grace_days: 7,
   channel_alias: "https://conda.anaconda.org",
   base_url: null,
   shard_grace_days: 7,

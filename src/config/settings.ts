@@ -72,6 +72,12 @@ export const settingsSchema = z
     write_run_exports: z.boolean().default(true).describe("Write run_exports.json (CEP 12)."),
     write_channeldata: z.boolean().default(true).describe("Let index write channeldata.json (CEP 38)."),
     write_html: z.boolean().default(true).describe("Let index write pages to browse the channel."),
+    delete_grace_days: z
+      .number()
+      .min(0)
+      .max(3650)
+      .default(7)
+      .describe("How long the file of a package stays that --delete took from the index."),
     channel_alias: z
       .url()
       .default("https://conda.anaconda.org")

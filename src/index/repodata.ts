@@ -149,6 +149,12 @@ export function findRecord(index: Repodata, fileName: string): Uint8Array | unde
 
 /** The raw record of a file in one map, or undefined. */
 export function lookUp(index: Repodata, map: RecordMap, fileName: string): Uint8Array | undefined {
+  const entry = entryNamed(index, map, fileName);
+  return entry === undefined ? undefined : valueAt(index.bytes, index.maps[map], entry);
+}
+
+/** The number of a file's entry in one map, or undefined. */
+export function entryNamed(index: Repodata, map: RecordMap, fileName: string): number | undefined {
   const entries = index.maps[map];
   const key = keyIn(map, fileName);
   let low = 0;
@@ -160,7 +166,7 @@ export function lookUp(index: Repodata, map: RecordMap, fileName: string): Uint8
   }
   if (low === entries.count) return undefined;
   const entry = nth(entries, low);
-  return keyAt(index.bytes, entries, entry) === key ? valueAt(index.bytes, entries, entry) : undefined;
+  return keyAt(index.bytes, entries, entry) === key ? entry : undefined;
 }
 
 /** Every record, map after map, in the order of file names. */
@@ -178,6 +184,13 @@ export function* eachRecord(
   }
 }
 
+/** The file name and the record of an entry. */
+export function entryAt(index: Repodata, map: RecordMap, entry: number): IndexRecord {
+  const entries = index.maps[map];
+  const fileName = fileNameOf(map, keyAt(index.bytes, entries, entry));
+  return { fileName, record: valueAt(index.bytes, entries, entry) };
+}
+
 /** Where a record stands in an index: a number that `recordAt` understands. */
 export type Place = number;
 
@@ -193,27 +206,39 @@ export function placesByName(index: Repodata, names?: ReadonlySet<string>): Map<
   const found = new Map<string, Place[]>();
   for (const [m, map] of RECORD_MAPS.entries()) {
     const entries = index.maps[map];
+    let before = 0;
+    let list: Place[] = [];
     for (let i = 0; i < entries.count; i++) {
       const entry = nth(entries, i);
       const at = entries.spans[entry * SPAN + 4] as number;
       if (at === 0) continue;
+      // In the order of file names the records of one name stand together, nearly always: no need to read it again.
+      if (before > 0 && sameString(index.bytes, before, at)) {
+        list.push(m * PLACES + entry);
+        continue;
+      }
       // Half a million records pass here: a hash of the bytes spares a string for all but the few that are wanted.
       if (wanted && !wanted.has(hashBytes(index.bytes, at))) continue;
       const name = nameAt(index.bytes, at);
       if (name === undefined || (names && !names.has(name))) continue;
-      const places = found.get(name);
-      if (places) places.push(m * PLACES + entry);
-      else found.set(name, [m * PLACES + entry]);
+      list = found.get(name) ?? [];
+      if (list.length === 0) found.set(name, list);
+      list.push(m * PLACES + entry);
+      before = at;
     }
   }
   return found;
 }
 
+/** The map of a place, and the number of its entry there. */
+export function entryOf(place: Place): { readonly map: RecordMap; readonly entry: number } {
+  return { map: RECORD_MAPS[Math.floor(place / PLACES)] as RecordMap, entry: place % PLACES };
+}
+
 /** The record at a place. */
 export function recordAt(index: Repodata, place: Place): IndexRecord & { readonly map: RecordMap } {
-  const map = RECORD_MAPS[Math.floor(place / PLACES)] as RecordMap;
+  const { map, entry } = entryOf(place);
   const entries = index.maps[map];
-  const entry = place % PLACES;
   const fileName = fileNameOf(map, keyAt(index.bytes, entries, entry));
   return { map, fileName, record: valueAt(index.bytes, entries, entry) };
 }
@@ -227,6 +252,15 @@ export function nameIn(record: Uint8Array): string | undefined {
 
 function nameAt(bytes: Uint8Array, at: number): string | undefined {
   return bytes[at] === 34 ? stringAt(bytes, at, skipString(bytes, at)).toLowerCase() : undefined;
+}
+
+/** Whether two strings, each at its opening quote, are spelled the same. */
+function sameString(bytes: Uint8Array, a: number, b: number): boolean {
+  for (let i = 1; ; i++) {
+    const c = bytes[a + i] as number;
+    if (c !== bytes[b + i] || c === 92) return false;
+    if (c === 34) return true;
+  }
 }
 
 /** FNV-1a of the string that begins at a quote, in lower case; LOOK where it has escapes or is not ASCII. */

@@ -1,9 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { TargetError } from "../errors.ts";
 import { openIndexState } from "./index-state.ts";
+import { noteLeaving } from "./leaving.ts";
 import { publishSubdir } from "./publish-subdir.ts";
 import { PreconditionFailed, type Store } from "./store.ts";
 import type { Addition, Progress, PublishedSubdir, PublishOptions, SubdirWish } from "./subdir-job.ts";
+import type { Removals } from "./target.ts";
 
 /** How often a lost race is run again before another writer counts as the winner for good. */
 const MAX_RACES = 20;
@@ -26,15 +28,22 @@ export async function publish(
   signal?: AbortSignal,
 ): Promise<PublishedSubdir[]> {
   const all = new Map<string, SubdirWish>([["noarch", { additions: [] }], ...wishes]);
-  const progress = new Map([...all.keys()].map((s): [string, Progress] => [s, { replaced: new Map(), done: false }]));
+  const steps = inOrder(all).map(([subdir, wish]) => {
+    const progress: Progress = { replaced: new Map(), done: false };
+    return { subdir, wish, progress };
+  });
   const most = store.lockless ? MAX_LOCKLESS_RACES : MAX_RACES;
   for (let race = 1; ; race++) {
     try {
       return await store.exclusive(async () => {
         const state = await openIndexState(store);
-        const published: PublishedSubdir[] = [];
-        for (const [subdir, wish] of [...all].sort(([a], [b]) => (a < b ? -1 : 1))) {
-          const own = progress.get(subdir) as Progress;
+        const published = new Map<string, PublishedSubdir>();
+        for (const [subdir, wish] of all) {
+          const noted = noteLeaving(state.get(subdir), wish, options.now);
+          if (noted) state.set(subdir, noted);
+        }
+        await state.save();
+        for (const { subdir, wish, progress: own } of steps) {
           const { state: next, ...done } = await publishSubdir(
             store,
             subdir,
@@ -45,10 +54,12 @@ export async function publish(
             signal,
           );
           state.set(subdir, next);
-          published.push(done);
+          const earlier = published.get(subdir);
+          const written = [...(earlier?.written ?? []), ...done.written];
+          published.set(subdir, { ...done, written, from: earlier ? earlier.from : done.from });
         }
         await state.save();
-        return published;
+        return [...published.values()];
       }, signal);
     } catch (e) {
       if (!(e instanceof PreconditionFailed)) throw e;
@@ -66,15 +77,37 @@ export async function publish(
 }
 
 /** What is left of a wish that the index holds already: to say it in the other files too. */
-function rest({ additions, runExports }: SubdirWish): SubdirWish {
+function rest({ additions, runExports, removeFiles }: SubdirWish): SubdirWish {
   const known = new Map(runExports);
   for (const a of additions) if (a.runExports) known.set(a.fileName, a.runExports);
-  return { additions: [], runExports: known };
+  return { additions: [], runExports: known, ...(removeFiles ? { removeFiles } : {}) };
 }
 
-/** Additions by the subdir whose index they go into. */
-export function wishesFor(additions: readonly Addition[]): Map<string, SubdirWish> {
-  const bySubdir = new Map<string, { additions: Addition[] }>();
+/**
+ * What becomes of the subdirs one after the other. A client that reads between two of them sees what was there and some of what
+ * is new, never less: it can always install. So whatever goes or changes in its place goes after all that is new has come,
+ * in every subdir; the last that gets something new has both at once.
+ */
+function inOrder(wishes: ReadonlyMap<string, SubdirWish>): (readonly [subdir: string, wish: SubdirWish])[] {
+  const sorted = [...wishes].sort(([a], [b]) => (a < b ? -1 : 1));
+  const isNew = (a: Addition) => !a.update && !a.replaceWith;
+  const takes = ({ additions, remove, takenBack, missing, patch }: SubdirWish) =>
+    additions.some((a) => !isNew(a)) ||
+    patch !== undefined ||
+    [remove, takenBack, missing].some((s) => s && s.size > 0);
+  const gives = (wish: SubdirWish) => wish.additions.some(isNew);
+  const both = sorted.filter(([, wish]) => takes(wish) && gives(wish));
+  const given = both
+    .slice(0, -1)
+    .map(([subdir, wish]) => [subdir, { additions: wish.additions.filter(isNew) }] as const);
+  const taken = sorted.filter(([, wish]) => takes(wish) && !both.some(([, w]) => w === wish));
+  return [...sorted.filter(([, wish]) => !takes(wish)), ...given, ...both.slice(-1), ...both.slice(0, -1), ...taken];
+}
+
+/** Additions and removals by the subdir whose index they go into. */
+export function wishesFor(additions: readonly Addition[], removals: Removals = new Map()): Map<string, SubdirWish> {
+  const bySubdir = new Map<string, SubdirWish & { additions: Addition[] }>();
+  for (const [subdir, removal] of removals) bySubdir.set(subdir, { ...removal, additions: [] });
   for (const a of additions) {
     const wish = bySubdir.get(a.subdir);
     if (wish) wish.additions.push(a);

@@ -1,3 +1,4 @@
+import { isPackageName } from "../conda/file-name.ts";
 import type { Store } from "./store.ts";
 
 /** What we know of a subdir's index files because we wrote them. */
@@ -9,6 +10,13 @@ export interface SubdirState {
   readonly records: number;
   /** Shards that no index names any more, and since when (ms since 1970). */
   readonly unreferenced: Readonly<Record<string, number>>;
+  /**
+   * Packages that no index lists any more and whose files go after their grace period, and since when (ms since 1970). Absent
+   * where nobody looked for such files yet: they stay then, which harms nobody.
+   */
+  readonly leaving?: Readonly<Record<string, number>>;
+  /** Set while `leaving` holds only what is about to go, and the folder was not looked through yet. */
+  readonly unlooked?: boolean;
 }
 
 /**
@@ -64,7 +72,15 @@ function isState(value: unknown): value is SubdirState {
     Object.entries(s?.unreferenced ?? {}).every(
       ([name, since]) => /^[0-9a-f]{64}$/.test(name) && typeof since === "number",
     ) &&
+    isLeaving(s?.leaving) &&
     typeof s?.made === "string" &&
     typeof s.records === "number"
   );
+}
+
+/** Files are removed by these names. */
+function isLeaving(leaving: unknown): boolean {
+  if (leaving === undefined) return true;
+  if (typeof leaving !== "object" || leaving === null) return false;
+  return Object.entries(leaving).every(([fileName, since]) => isPackageName(fileName) && typeof since === "number");
 }

@@ -2,6 +2,7 @@ import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts"
 import type { IndexFiles } from "../index/index-files.ts";
 import { countMerged, mergedPieces, mergedSize, mergeRepodata } from "../index/merge.ts";
 import type { SubdirState } from "./index-state.ts";
+import { removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
@@ -60,7 +61,7 @@ export async function publishSubdir(
 ): Promise<PublishedSubdir & { readonly state: SubdirState }> {
   const { files, warn } = options;
   const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
-  if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, state };
+  if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, from: asItWas, state };
   const seen = store.lockless && (await versionsOf(store, subdir, DERIVED, signal));
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   for (const fault of index.faults) warn(`${subdir}/repodata.json: ${fault}`);
@@ -85,6 +86,9 @@ export async function publishSubdir(
   // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
   if (job.changed && jsonVersion !== undefined) await removeStale(job);
   for (const a of wish.additions) {
+    // Another run may have removed it: it was in no index until now.
+    if (a.ensure && !(await store.stat(`${subdir}/${a.fileName}`, signal)))
+      await store.put(`${subdir}/${a.fileName}`, a.ensure, "any", signal);
     if (!a.replaceWith || progress.replaced.has(a)) continue;
     progress.replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal));
   }
@@ -111,13 +115,15 @@ export async function publishSubdir(
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
+  const leaving = await removeLeft(job, state);
   const records = countMerged(job.index, job.change);
   return {
     subdir,
     records,
     written: job.written,
     version: job.versions["repodata.json"] as string,
-    state: { versions: job.versions, made, unreferenced, records },
+    from: jsonVersion,
+    state: { versions: job.versions, made, unreferenced, records, ...(leaving ? { leaving } : {}) },
   };
 }
 
@@ -191,9 +197,9 @@ function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
   return JSON.stringify([FORMAT, process.versions["zstd"], zstdLevel, baseUrl]);
 }
 
-function isEmpty({ additions, remove, takenBack, missing, runExports, patch }: SubdirWish): boolean {
+function isEmpty({ additions, remove, takenBack, missing, runExports, removeFiles, patch }: SubdirWish): boolean {
   const sets = [remove, takenBack, missing, runExports];
-  return additions.length === 0 && !patch && sets.every((s) => !s || s.size === 0);
+  return additions.length === 0 && !patch && !removeFiles && sets.every((s) => !s || s.size === 0);
 }
 
 /** The version of `repodata.json` when all index files are those we wrote last, with the same settings. */
@@ -201,11 +207,12 @@ async function upToDate(
   store: Store,
   subdir: string,
   state: SubdirState | undefined,
-  { files, now }: PublishOptions,
+  { files, now, deleteGraceMs = WEEK }: PublishOptions,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
   if (state?.made !== madeWith(files)) return undefined;
   if (Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs)) return undefined;
+  if (Object.values(state.leaving ?? {}).some((since) => now - since >= deleteGraceMs)) return undefined;
   const wanted = [
     "repodata.json",
     ...(files.zst ? ["repodata.json.zst"] : []),

@@ -1,6 +1,9 @@
+import { isSubdir } from "../conda/file-name.ts";
 import { conflict, type Present, settle } from "../plan/plan.ts";
 import { publish, wishesFor } from "./channel.ts";
 import { findPresent } from "./find-present.ts";
+import { openFollowed } from "./followed.ts";
+import { readIndex } from "./read-index.ts";
 import { openSeen } from "./seen.ts";
 import { PreconditionFailed, type Store } from "./store.ts";
 import type { Addition } from "./subdir-job.ts";
@@ -45,13 +48,22 @@ export async function storeTarget(store: Store): Promise<Target> {
       }
       // A file that no index lists: left by a run that was killed, or just put there by another one.
       const unlisted = await store.digest(path, signal);
-      if (unlisted?.sha256 === sha256) return { outcome: "added", addition };
+      if (unlisted?.sha256 === sha256) return { outcome: "added", addition: { ...addition, ensure: staged } };
       if (onConflict === "replace") return replacing;
       if (onConflict === "skip") return { outcome: "skipped" };
       throw conflict(fileName, { subdir, recorded: unlisted }, origin, sha256);
     },
-    async publish(additions, options) {
-      const published = await publish(store, wishesFor(additions), options);
+    index: {
+      subdirs: async (signal) => (await store.folders(signal)).filter(isSubdir),
+      read: async (subdir, signal) => {
+        const { index, jsonVersion } = await readIndex(store, subdir, signal);
+        return { index, version: jsonVersion };
+      },
+      version: async (subdir, signal) => (await store.stat(`${subdir}/repodata.json`, signal))?.version,
+      followed: await openFollowed(store),
+    },
+    async publish(additions, options, removals) {
+      const published = await publish(store, wishesFor(additions, removals), options);
       await seen.save(store).catch((e: Error) => options.warn(`what was seen could not be remembered: ${e.message}`));
       return published;
     },

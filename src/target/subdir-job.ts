@@ -18,6 +18,10 @@ export interface Addition {
   readonly v3?: boolean;
   /** The package's run exports as compact JSON, `{}` for none; absent when they are not known. */
   readonly runExports?: Uint8Array;
+  /** Whether the package is there already, and only its record may be an older one. */
+  readonly update?: true;
+  /** Set where the file was found in place, in no index: should it go before the index is written, this is put there. */
+  readonly ensure?: StagedFile;
   /** Set where the file replaces another: it is moved only when the index is written, so that both change together. */
   readonly replaceWith?: StagedFile;
 }
@@ -33,6 +37,8 @@ export interface SubdirWish {
   readonly missing?: ReadonlySet<string>;
   /** Run exports of files that are in the index already, where they are known. */
   readonly runExports?: ReadonlyMap<string, Uint8Array>;
+  /** Whether the files of records that go are removed once their grace period is over, and those that no index lists too. */
+  readonly removeFiles?: boolean;
   /** Hot-fixes to apply to what the packages themselves say. */
   readonly patch?: Patch;
 }
@@ -50,6 +56,8 @@ export interface PublishOptions {
   readonly warn: (message: string) => void;
   /** Milliseconds since 1970. */
   readonly now: number;
+  /** How long a package's file stays when its record has gone, in milliseconds. Default: a week. */
+  readonly deleteGraceMs?: number;
 }
 
 export interface PublishedSubdir {
@@ -59,6 +67,8 @@ export interface PublishedSubdir {
   readonly written: readonly string[];
   /** The version of its `repodata.json`. */
   readonly version: string;
+  /** The version that it was made from; undefined when there was none. */
+  readonly from?: string | undefined;
 }
 
 /** What the index of a subdir is to be, and how it differs from what is there. */

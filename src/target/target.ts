@@ -1,8 +1,10 @@
+import type { Repodata } from "../index/repodata.ts";
 import type { Offer, OnConflict, Present } from "../plan/plan.ts";
 import type { Place } from "../transfer/place.ts";
 import type { Received } from "../transfer/worker-messages.ts";
+import type { Followed } from "./followed.ts";
 import type { Seen } from "./seen.ts";
-import type { Addition, PublishedSubdir, PublishOptions } from "./subdir-job.ts";
+import type { Addition, PublishedSubdir, PublishOptions, SubdirWish } from "./subdir-job.ts";
 
 /**
  * Where packages go: a store of files that we index (`store-target.ts`), a service that indexes by itself, or a package
@@ -21,6 +23,8 @@ export interface Target {
   present(offers: readonly Offer[], signal: AbortSignal): Promise<ReadonlyMap<string, readonly Present[]>>;
   /** Where a file that it has can be read from like any other place; undefined when it can't be. */
   placeOf(subdir: string, fileName: string): Place | undefined;
+  /** Set where its indexes are files that we write: then a channel can be followed without asking for each package. */
+  readonly index?: TargetIndex;
   /** A folder of this run alone, on the disk that packages are moved from where that makes a difference. */
   staging(): Promise<string>;
   /**
@@ -31,8 +35,30 @@ export interface Target {
    */
   take(received: Received, there: readonly Present[], options: TakeOptions): Promise<Taken>;
   /** Makes visible to clients what came: writes indexes where they are ours to write. Called once, also after an interruption. */
-  publish(additions: readonly Addition[], options: PublishOptions): Promise<readonly PublishedSubdir[]>;
+  publish(
+    additions: readonly Addition[],
+    options: PublishOptions,
+    removals?: Removals,
+  ): Promise<readonly PublishedSubdir[]>;
   close(): Promise<void>;
+}
+
+/** What is to go from a target's indexes, by subdir. A subdir without anything to go is only seen to be whole. */
+export type Removals = ReadonlyMap<string, Pick<SubdirWish, "remove" | "takenBack" | "removeFiles">>;
+
+/** The indexes of a target. */
+export interface TargetIndex {
+  /** The subdirs that it has. */
+  subdirs(signal: AbortSignal): Promise<string[]>;
+  /** An index as it is now, and its version; an empty one without version where there is none. */
+  read(
+    subdir: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly index: Repodata; readonly version: string | undefined }>;
+  /** The version of a subdir's index now; undefined when there is none. */
+  version(subdir: string, signal: AbortSignal): Promise<string | undefined>;
+  /** What it remembers of the channels that it follows. */
+  readonly followed: Followed;
 }
 
 export interface TakeOptions {

@@ -42,7 +42,7 @@ export interface Handover extends Sink {
 export interface Receivers {
   /** Buffers to hand over; they come back by themselves. */
   readonly portions: Portions;
-  /** Resolves when a thread is up; to be awaited before the first `begin`. */
+  /** Resolves when a thread is up, and starts one where none is; to be awaited before the first `begin`. */
   readonly ready: Promise<void>;
   begin(expected: Expected, stagedPath: string): Handover;
   /** Ends the threads. Can be called again. */
@@ -125,7 +125,10 @@ export function startReceivers(
   while (threads.length < Math.min(atOnce, count)) start();
   return {
     portions,
-    ready,
+    get ready() {
+      if (threads.length === 0) start();
+      return ready;
+    },
     begin(whole, stagedPath) {
       const id = nextId++;
       const expected = toSend(whole);

@@ -9,7 +9,7 @@ import { temporary, written } from "./folders.ts";
 export async function channelOf(packages: readonly BuiltPackage[], settings = {}): Promise<string> {
   const [source, channel] = [temporary(), temporary()];
   written(source, packages);
-  await mirror({ sources: [source], target: channel, env: {} });
+  await mirror({ sources: [source], target: channel, env: {}, settings });
   await indexChannel({ channel, env: {}, threads: 1, settings });
   return channel;
 }

@@ -1,0 +1,315 @@
+import { type MatchSpec, parseMatchSpec, type RecordFields, type Whereabouts } from "../conda/match-spec.ts";
+import { textPattern } from "../conda/text-pattern.ts";
+import { loadVersions, type Versions } from "../conda/version.ts";
+import { versionParts } from "../conda/version-prefix.ts";
+import { UsageError } from "../errors.ts";
+import { licenceHolds } from "./licence.ts";
+import { bytesOf, dateOf, durationOf } from "./quantities.ts";
+
+/** Which packages are wanted, as typed. Exclude beats include; the order of rules never matters. */
+export interface ChoiceOptions {
+  /** MatchSpecs: only what one of them matches. */
+  readonly include?: readonly string[];
+  /** MatchSpecs: nothing that one of them matches. */
+  readonly exclude?: readonly string[];
+  /** So many of the newest versions of each name in each subdir, with all their builds. */
+  readonly latest?: number;
+  /** What `latest` counts by: a name, or a name's major.minor. Default: "name". */
+  readonly latestPer?: "name" | "minor";
+  /** Only what was published since then: a date, or a time with its zone. */
+  readonly since?: string;
+  /** Only what was published at least so long ago: `3d`, `12h`, `P7D`. */
+  readonly minAge?: string;
+  /** Nothing larger: `200MB`, `1GiB`. */
+  readonly maxSize?: string;
+  /** Only packages with one of these licences: names, globs or `^…$`; parts of SPDX expressions count. */
+  readonly allowLicenses?: readonly string[];
+  /** No packages that can only be had under one of these licences. */
+  readonly blockLicenses?: readonly string[];
+  /** No packages that depend on one of these names: names, globs or `^…$`. */
+  readonly blockDependencies?: readonly string[];
+}
+
+/** Rules, ready to be asked. */
+export interface Rules {
+  readonly include: readonly MatchSpec[];
+  readonly exclude: readonly MatchSpec[];
+  readonly latest: { readonly count: number; readonly per: "name" | "minor" } | undefined;
+  /** Milliseconds since 1970. */
+  readonly since: number | undefined;
+  /** Nothing published after this; milliseconds since 1970. */
+  readonly until: number | undefined;
+  /** Bytes. */
+  readonly maxSize: number | undefined;
+  readonly licence: ((fields: RecordFields) => string | undefined) | undefined;
+  readonly dependency: ((fields: RecordFields) => string | undefined) | undefined;
+  readonly versions: Versions;
+  /** What an outcome that was remembered depends on: the rules as text, times left out. */
+  readonly text: string;
+  /** Milliseconds of `minAge`. */
+  readonly minAge: number | undefined;
+}
+
+/**
+ * Reads rules; undefined when there are none.
+ * @param now milliseconds since 1970.
+ * @throws UsageError BAD_FLAG naming the rule
+ */
+export async function readRules(options: ChoiceOptions, now: number): Promise<Rules | undefined> {
+  const { include = [], exclude = [], allowLicenses = [], blockLicenses = [], blockDependencies = [] } = options;
+  const { latest, latestPer = "name", since, minAge, maxSize } = options;
+  const lists = [include, exclude, allowLicenses, blockLicenses, blockDependencies];
+  if (lists.every((l) => l.length === 0) && [latest, since, minAge, maxSize].every((one) => one === undefined)) return;
+  const versions = await loadVersions();
+  const specs = (flag: string, texts: readonly string[]) => texts.map((text) => readSpec(flag, text, versions));
+  if (latest !== undefined && !(Number.isInteger(latest) && latest > 0))
+    throw badRule("--latest", String(latest), "it is no whole number above 0", "--latest 3");
+  const age = minAge === undefined ? undefined : durationOf(minAge);
+  if (minAge !== undefined && age === undefined)
+    throw badRule("--min-age", minAge, "it is no length of time", "--min-age 3d, 12h or P7D");
+  const from = since === undefined ? undefined : dateOf(since);
+  if (since !== undefined && from === undefined)
+    throw badRule("--since", since, "it is no date", "--since 2025-01-31, or a time with its zone");
+  const most = maxSize === undefined ? undefined : bytesOf(maxSize);
+  if (maxSize !== undefined && most === undefined)
+    throw badRule("--max-size", maxSize, "it is no size", "--max-size 200MB or 1GiB");
+  const allowed = patterns("--allow-license", allowLicenses);
+  const blocked = patterns("--block-license", blockLicenses);
+  const dependencies = patterns("--block-dependency", blockDependencies);
+  return {
+    include: specs("--include", include),
+    exclude: specs("--exclude", exclude),
+    latest: latest === undefined ? undefined : { count: latest, per: latestPer },
+    since: from,
+    until: age === undefined ? undefined : now - age,
+    maxSize: most,
+    licence: allowed || blocked ? licenceRule(allowed, blocked) : undefined,
+    dependency: dependencies && dependencyRule(dependencies),
+    versions,
+    minAge: age,
+    text: JSON.stringify([...lists.map((l) => [...l].sort()), latest, latestPer, from, age, most]),
+  };
+}
+
+type Test = (text: string) => boolean;
+
+function readSpec(flag: string, text: string, versions: Versions): MatchSpec {
+  try {
+    return parseMatchSpec(text, versions);
+  } catch (e) {
+    throw badRule(
+      flag,
+      text,
+      (e as Error).message,
+      `${flag} 'numpy >=2', '*[license=MIT]' or 'python[build=*_cpython]'`,
+      e,
+    );
+  }
+}
+
+function patterns(flag: string, texts: readonly string[]): Test | undefined {
+  if (texts.length === 0) return undefined;
+  const tests = texts.map((text) => {
+    try {
+      return textPattern(text);
+    } catch (e) {
+      throw badRule(flag, text, (e as Error).message, `${flag} with a name, a glob such as 'GPL*', or ^…$`, e);
+    }
+  });
+  return (text) => tests.some((test) => test(text));
+}
+
+function licenceRule(allowed: Test | undefined, blocked: Test | undefined): (f: RecordFields) => string | undefined {
+  return ({ license, license_family }) => {
+    const said = typeof license === "string" && license.trim() !== "" ? license : undefined;
+    const family = typeof license_family === "string" ? license_family : undefined;
+    if (blocked && said !== undefined && !licenceHolds(said, (one) => !blocked(one)))
+      return `its licence is ${said}, which is blocked`;
+    // Where nothing else is told the family counts.
+    if (blocked && said === undefined && family !== undefined && blocked(family))
+      return `its licence family is ${family}, which is blocked`;
+    if (!allowed || (said !== undefined && (allowed(said) || licenceHolds(said, allowed)))) return undefined;
+    if (said === undefined && family !== undefined && allowed(family)) return undefined;
+    return said === undefined ? "it tells no licence" : `its licence is ${said}, which is not allowed`;
+  };
+}
+
+function dependencyRule(blocked: Test): (fields: RecordFields) => string | undefined {
+  return ({ depends }) => {
+    if (!Array.isArray(depends)) return undefined;
+    for (const spec of depends) {
+      const name = typeof spec === "string" ? dependencyName(spec) : undefined;
+      if (name !== undefined && blocked(name)) return `it depends on ${name}, which is blocked`;
+    }
+    return undefined;
+  };
+}
+
+/** The name that a dependency is on. */
+export function dependencyName(spec: string): string | undefined {
+  return /^\s*(?:[^\s[]*::)?([\w.-]+)/.exec(spec)?.[1]?.toLowerCase();
+}
+
+/** Milliseconds since 1970 when a package was published: when its channel first listed it (CEP 47), else when it was built. */
+export function publishedAt({ indexed_timestamp, timestamp }: RecordFields): number | undefined {
+  const told = typeof indexed_timestamp === "number" ? indexed_timestamp : timestamp;
+  if (typeof told !== "number") return undefined;
+  // Old packages count seconds (rattler, conda-index: up to the year 9999).
+  return told > 253_402_300_799 ? told : told * 1000;
+}
+
+/** Why a record is not wanted, besides names and `latest`; undefined when it is. */
+export function limitOf(fields: RecordFields, rules: Rules): string | undefined {
+  const { since, until, maxSize } = rules;
+  if (since !== undefined || until !== undefined) {
+    const at = publishedAt(fields);
+    const day = (ms: number) => new Date(Math.min(ms, 8.64e15)).toISOString().slice(0, 16).replace("T", " ");
+    if (since !== undefined && (at === undefined || at < since))
+      return at === undefined
+        ? "it does not tell when it was published, which counts as before --since"
+        : `it was published at ${day(at)}, before ${day(since)}`;
+    if (until !== undefined && at !== undefined && at > until)
+      return `it was published at ${day(at)}, which is not long enough ago`;
+  }
+  if (maxSize !== undefined && typeof fields["size"] === "number" && fields["size"] > maxSize)
+    return `it has ${fields["size"]} bytes, more than ${maxSize}`;
+  return rules.licence?.(fields) ?? rules.dependency?.(fields);
+}
+
+/** When a record that is only too young becomes old enough; undefined for all others. Milliseconds since 1970. */
+export function oldEnoughAt(
+  fields: RecordFields,
+  where: Whereabouts,
+  names: NameRules,
+  rules: Rules,
+): number | undefined {
+  if (rules.until === undefined || rules.minAge === undefined) return undefined;
+  const at = publishedAt(fields);
+  if (at === undefined || at <= rules.until || !passes(fields, where, names, { ...rules, until: undefined }))
+    return undefined;
+  return at + rules.minAge;
+}
+
+/** Whether rules ask more of a record than its name, leaving `include`, `exclude` and `latest` aside. */
+export function asksForFields({ since, until, maxSize, licence, dependency }: Rules): boolean {
+  return [since, until, maxSize, licence, dependency].some((rule) => rule !== undefined);
+}
+
+/** The members of a record that rules look at. */
+export function wantedFields(rules: Rules): string[] {
+  const { include, exclude, latest, since, until, maxSize, licence, dependency } = rules;
+  return [
+    ...[...include, ...exclude].flatMap((spec) => (spec.bare ? [] : spec.asks)),
+    ...(latest ? ["version"] : []),
+    ...(since !== undefined || until !== undefined ? ["timestamp", "indexed_timestamp"] : []),
+    ...(maxSize === undefined ? [] : ["size"]),
+    ...(licence ? ["license", "license_family"] : []),
+    ...(dependency ? ["depends"] : []),
+  ];
+}
+
+/** What `latest` counts together: a version, or its major.minor with its epoch. */
+export function seriesOf(version: string): string {
+  const { epoch, release } = versionParts(version);
+  return `${epoch}!${(release[0] ?? ["0"]).join("")}.${(release[1] ?? ["0"]).join("")}`;
+}
+
+// A channel the size of conda-forge has about 40,000 distinct versions.
+const series = new Map<string, string>();
+
+function knownSeries(version: string): string {
+  let known = series.get(version);
+  if (known === undefined) {
+    if (series.size > 100_000) series.clear();
+    known = seriesOf(version);
+    series.set(version, known);
+  }
+  return known;
+}
+
+/** The versions among the newest, by conda's order; equal ones (`1.0`, `1.0.0`) count as one. */
+export function newestVersions(all: Iterable<string>, { latest, versions }: Rules): Set<string> {
+  const chosen = new Set<string>();
+  if (!latest) return new Set(all);
+  const groups = new Map<string, string[]>();
+  for (const version of new Set(all)) {
+    const group = latest.per === "minor" ? knownSeries(version) : "";
+    const known = groups.get(group);
+    if (known) known.push(version);
+    else groups.set(group, [version]);
+  }
+  for (const group of groups.values()) {
+    group.sort((a, b) => versions.compare(b, a));
+    let distinct = 0;
+    for (const [i, version] of group.entries()) {
+      if (i === 0 || versions.compare(group[i - 1] as string, version) !== 0) distinct++;
+      if (distinct > latest.count) break;
+      chosen.add(version);
+    }
+  }
+  return chosen;
+}
+
+/** Rules about names, narrowed to those that can match one name. */
+export interface NameRules {
+  /** Whether every package of the name is included, whatever it is. */
+  readonly includedAll: boolean;
+  readonly include: readonly MatchSpec[];
+  readonly excludedAll: boolean;
+  readonly exclude: readonly MatchSpec[];
+}
+
+export function rulesFor(name: string, { include, exclude }: Rules): NameRules {
+  const wanted = include.filter((spec) => spec.matchesName(name));
+  const unwanted = exclude.filter((spec) => spec.matchesName(name));
+  return {
+    includedAll: include.length === 0 || wanted.some((spec) => spec.bare),
+    include: wanted.filter((spec) => !spec.bare),
+    excludedAll: unwanted.some((spec) => spec.bare),
+    exclude: unwanted.filter((spec) => !spec.bare),
+  };
+}
+
+/** Whether no package of a name can be wanted. */
+export function hopeless(rules: NameRules): boolean {
+  return rules.excludedAll || (!rules.includedAll && rules.include.length === 0);
+}
+
+/** Whether a record passes every rule but `latest`; `names` are those of its name. */
+export function passes(fields: RecordFields, where: Whereabouts, names: NameRules, rules: Rules): boolean {
+  if (names.excludedAll || names.exclude.some((spec) => spec.fits(fields, where))) return false;
+  if (!names.includedAll && !names.include.some((spec) => spec.fits(fields, where))) return false;
+  return limitOf(fields, rules) === undefined;
+}
+
+/** Why a record is not wanted, every reason of its own; none when only `latest` can be against it. */
+export function reasonsAgainst(fields: RecordFields, where: Whereabouts, rules: Rules): string[] {
+  const out = rules.exclude
+    .filter((spec) => spec.matches(fields, where))
+    .map((spec) => `--exclude ${spec.text} matches it`);
+  const included = rules.include.length === 0 || rules.include.some((spec) => spec.matches(fields, where));
+  if (!included)
+    out.push(
+      `no --include matches it (${rules.include
+        .map((spec) => spec.text)
+        .join("; ")
+        .slice(0, 200)})`,
+    );
+  const limits: readonly (keyof Rules)[] = ["since", "until", "maxSize", "licence", "dependency"];
+  for (const one of limits) {
+    const others = Object.fromEntries(limits.filter((l) => l !== one).map((l) => [l, undefined]));
+    const why = limitOf(fields, { ...rules, ...others });
+    if (why !== undefined) out.push(why);
+  }
+  return out;
+}
+
+/** Why a record is wanted. */
+export function reasonsFor(fields: RecordFields, where: Whereabouts, rules: Rules): string[] {
+  const specs = rules.include.filter((spec) => spec.matches(fields, where));
+  return specs.length > 0 ? specs.map((spec) => `--include ${spec.text} matches it`) : ["no rule is against it"];
+}
+
+function badRule(flag: string, text: string, why: string, next: string, cause?: unknown): UsageError {
+  return new UsageError("BAD_FLAG", { what: `${flag} ${text}`, why, next: `write it like this: ${next}`, cause });
+}

@@ -1,0 +1,56 @@
+import { isPackageName } from "../conda/file-name.ts";
+import { isGone } from "../index/merge.ts";
+import { findRecord } from "../index/repodata.ts";
+import type { SubdirState } from "./index-state.ts";
+import type { SubdirJob, SubdirWish } from "./subdir-job.ts";
+
+/** How long files stay that no index lists any more, where nothing else is said: caches of clients forget within a week (CEP 16). */
+export const WEEK = 7 * 24 * 60 * 60 * 1000;
+
+/**
+ * Notes the files of a wish that will go, before their records do: a run that dies in between must not forget them. What is
+ * still listed when files are removed stays.
+ */
+export function noteLeaving(state: SubdirState | undefined, wish: SubdirWish, now: number): SubdirState | undefined {
+  if (!wish.removeFiles) return state;
+  const names = [...(wish.remove ?? []), ...(wish.takenBack ?? [])].filter(isPackageName);
+  if (names.length === 0) return state;
+  const old = state ?? { versions: {}, made: "", records: 0, unreferenced: {} };
+  const leaving = { ...Object.fromEntries(names.map((name) => [name, now])), ...old.leaving };
+  return { ...old, leaving, ...(old.leaving && !old.unlooked ? {} : { unlooked: true }) };
+}
+
+/**
+ * Removes the files whose grace period is over, once the index without them is written. Those that came back stay. Gives
+ * what is still to go; undefined where nobody ever asked for removal.
+ * @param state what was noted. Where that was lost, or never was, the folder is looked through for files that no index lists:
+ *   their time begins now.
+ */
+export async function removeLeft(
+  job: SubdirJob,
+  state: Pick<SubdirState, "leaving" | "unlooked"> | undefined,
+): Promise<Record<string, number> | undefined> {
+  const { store, subdir, wish, index, change, options, signal } = job;
+  const known = state?.leaving;
+  if (!known && !wish.removeFiles) return undefined;
+  const listed = (fileName: string) =>
+    change.add.has(fileName) || (!isGone(change, fileName) && findRecord(index, fileName) !== undefined);
+  const leaving: Record<string, number> = { ...known };
+  if (!known || state.unlooked) {
+    for await (const { path } of store.list(subdir, signal)) {
+      const fileName = path.slice(subdir.length + 1);
+      if (isPackageName(fileName) && !listed(fileName)) leaving[fileName] ??= options.now;
+    }
+  }
+  if (wish.removeFiles)
+    for (const fileName of job.goneFiles) if (isPackageName(fileName)) leaving[fileName] ??= options.now;
+  const grace = options.deleteGraceMs ?? WEEK;
+  for (const [fileName, since] of Object.entries(leaving)) {
+    if (listed(fileName)) delete leaving[fileName];
+    else if (options.now - since >= grace) {
+      await store.remove(`${subdir}/${fileName}`, signal);
+      delete leaving[fileName];
+    }
+  }
+  return leaving;
+}
