@@ -1,7 +1,7 @@
 // needs registry
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
@@ -10,7 +10,7 @@ import { type MirrorOptions, mirror } from "../src/main.ts";
 import { systemClock } from "../src/transfer/retry.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type OciRegistry, type StoredManifest, startRegistry, USER } from "./servers/registry.ts";
-import { type RepodataJson, temporary, written } from "./support/folders.ts";
+import { type RepodataJson, repodata, temporary, written } from "./support/folders.ts";
 import { fixtures, needs } from "./support/needs.ts";
 
 const registryIsHere = needs(goProgram("registry"), "the registry");
@@ -243,6 +243,43 @@ test(
     assert.ok(mine.some((r) => r.method === "DELETE"));
     const image = pulled(`${channel}/noarch/big`, "1.0-0");
     assert.equal(layer(image, "application/vnd.conda.package.v2").digest, `sha256:${big.sha256}`);
+  },
+);
+
+test(
+  "a channel in a registry is a source too, with its own records, and what is unchanged is not fetched",
+  registryIsHere,
+  async () => {
+    const guarded = await startRegistry("token");
+    const packages = [
+      buildConda({ name: "_weird", version: "1!2.0+local", subdir: "linux-64", files: { f: randomBytes(400_000) } }),
+      buildTarBz2({ name: "lib", files: { l: "l" } }),
+    ];
+    const env = { ORAS_USER: USER.username, ORAS_PASS: USER.password };
+    const channel = `oci://${guarded.host}/org/src`;
+    const [built, copied] = [temporary(), temporary()];
+    await pushing()(channel, written(temporary(), packages), { env });
+    await mirror({ sources: written(temporary(), packages), target: built, env: {} });
+    // Anybody may pull; the token server gives a token to those who say nothing of themselves.
+    const pull = () => mirror({ sources: [channel], target: copied, env: { HOME: temporary() } });
+    const report = await pull();
+    assert.deepEqual([report.exitCode, report.added], [0, 2], JSON.stringify(report.packages));
+    for (const subdir of ["linux-64", "noarch"])
+      assert.deepEqual(repodata(copied, subdir)["packages.conda"], repodata(built, subdir)["packages.conda"]);
+    assert.deepEqual(readFileSync(join(copied, "noarch", packages[1]?.fileName as string)), packages[1]?.bytes);
+    const blobs = () =>
+      guarded.requests.filter((r) => r.method === "GET" && /\/(?:zzz_weird|lib)\/blobs\//.test(r.path)).length;
+    const before = blobs();
+    assert.ok(before >= 2);
+    assert.equal((await pull()).kept, 2);
+    assert.equal(blobs(), before);
+    assert.ok(guarded.requests.every((r) => !r.path.startsWith("/v2/") || !r.authorization?.startsWith("Basic")));
+    const lost = await mirror({
+      sources: [`oci://${guarded.host}/org/nothing`],
+      target: temporary(),
+      env: { HOME: temporary() },
+    });
+    assert.equal(lost.exitCode, 3);
   },
 );
 

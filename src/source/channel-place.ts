@@ -1,9 +1,11 @@
 import { readdir, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { CredentialStore } from "../auth/credential-store.ts";
 import { isSubdir } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
 import { SourceError, TransferError } from "../errors.ts";
+import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { openFile } from "../transfer/open-file.ts";
 import type { Place } from "../transfer/place.ts";
@@ -12,6 +14,7 @@ import { readAll } from "../transfer/read-all.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import { type RetryOptions, withRetries } from "../transfer/retry.ts";
 import { type ChannelAddress, isChannelFolder } from "./channel-address.ts";
+import { ociPlace } from "./channel-oci.ts";
 
 /** A file of a channel, and what names this state of it. */
 export interface ChannelFile {
@@ -53,6 +56,10 @@ export interface ChannelPlace {
 export interface PlaceContext {
   readonly http: HttpClient;
   readonly retry: Omit<RetryOptions, "signal">;
+  /** Needed for channels in registries. */
+  readonly api?: ApiClient;
+  readonly credentials?: CredentialStore;
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /**
@@ -63,6 +70,9 @@ export function openChannelPlace(address: ChannelAddress, context: PlaceContext)
   const { base } = address;
   if ("folder" in base) return folderPlace(address, resolve(base.folder), context);
   if (/^https?:/i.test(base.url)) return urlPlace(address, base.url, context);
+  const { http, retry, api, credentials, env } = context;
+  if (/^oci:/i.test(base.url) && api && credentials && env)
+    return ociPlace(address, base.url, { http, retry, api, credentials, env }, knownSubdirs());
   throw new SourceError("UNREADABLE", {
     what: `${address.name}: not a channel that can be read`,
     why: `this version reads channels from http(s) addresses and folders, not from ${new URL(base.url).protocol}//`,

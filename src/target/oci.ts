@@ -1,14 +1,13 @@
-import { readFile } from "node:fs/promises";
-import { availableParallelism, homedir } from "node:os";
-import { join } from "node:path";
+import { availableParallelism } from "node:os";
 import type { Credential } from "../auth/credential.ts";
 import { factsOf } from "../conda/record-facts.ts";
 import { TargetError, TransferError } from "../errors.ts";
 import { findRecord } from "../index/repodata.ts";
 import { type OciAddress, parseOciAddress } from "../oci/address.ts";
-import { dockerCredential, openAuthority } from "../oci/authority.ts";
+import { openAuthority } from "../oci/authority.ts";
 import { DEPLOYED } from "../oci/layout.ts";
 import { openRegistry } from "../oci/registry.ts";
+import { storedCredential } from "../oci/stored-credential.ts";
 import type { Present } from "../plan/plan.ts";
 import { openUnpackers } from "../unpack/unpackers.ts";
 import type { TargetContext } from "./kinds.ts";
@@ -91,21 +90,11 @@ async function presentIn(
   return found;
 }
 
-/** Who we are to the registry: by the address, by oras's variables, by rattler's store, by what docker and oras logged in with. */
-async function credentialFor(
-  address: OciAddress,
-  { env, credentials }: TargetContext,
-): Promise<Credential | undefined> {
-  if (address.user) return { kind: "basic", ...address.user };
-  const [username, password] = [env["ORAS_USER"], env["ORAS_PASS"]];
-  if (username && password) return { kind: "basic", username, password };
-  const stored = await credentials.find(`${address.registry}/${address.path}`);
-  if (stored && stored.kind !== "s3" && stored.kind !== "conda-token") return stored;
-  const home = env["HOME"] || homedir();
-  const text = await readFile(join(env["DOCKER_CONFIG"] || join(home, ".docker"), "config.json"), "utf8").catch(
-    () => "",
-  );
-  return dockerCredential(text, address.registry);
+/** Who we are to the registry; oras's variables name no host, and are for whatever we push to. */
+function credentialFor(address: OciAddress, context: TargetContext): Promise<Credential | undefined> {
+  const { ORAS_USER: username, ORAS_PASS: password } = context.env;
+  if (!address.user && username && password) return Promise.resolve({ kind: "basic", username, password });
+  return storedCredential(address, context);
 }
 
 /** Failures of the registry, told as the target's: the exit code is 3, and the run ends with it where nothing can go on. */
