@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../errors.ts";
 import type { Credential, Entry, OAuthEntry } from "./credential.ts";
@@ -34,6 +35,7 @@ export async function openCredentialStore(options: CredentialOptions): Promise<C
   const vaults = vaultsOf(env);
   const named = env["RATTLER_AUTH_FILE"];
   if (named) await vaults[0]?.get("").catch((e) => Promise.reject(unusable(named, e)));
+  if (named && !existsSync(named)) warn(`RATTLER_AUTH_FILE=${named}: there is no such file; it holds no credentials`);
   const told = new Set<string>();
   const byKey = new Map<string, Promise<Found | undefined>>();
   const renewing = new Map<string, Promise<OAuthEntry | undefined>>();
@@ -118,10 +120,16 @@ function vaultsOf(env: NodeJS.ProcessEnv): Vault[] {
   const named = env["RATTLER_AUTH_FILE"];
   const home = env["HOME"] || env["USERPROFILE"];
   if (named) vaults.push(jsonVault(named));
-  if (home) vaults.push(keyringVault(), jsonVault(join(home, ".rattler", "credentials.json")));
+  if (home && mayHaveKeyring(env)) vaults.push(keyringVault());
+  if (home) vaults.push(jsonVault(join(home, ".rattler", "credentials.json")));
   const netrc = env["NETRC"] || (home && join(home, process.platform === "win32" ? "_netrc" : ".netrc"));
   if (netrc) vaults.push(netrcVault(netrc));
   return vaults;
+}
+
+/** Linux has its keyring behind the session's bus; without one the library, which takes 10 ms to load, finds nothing. */
+function mayHaveKeyring(env: NodeJS.ProcessEnv): boolean {
+  return process.platform !== "linux" || Boolean(env["DBUS_SESSION_BUS_ADDRESS"] || env["XDG_RUNTIME_DIR"]);
 }
 
 function unusable(path: string, e: unknown): UsageError {
