@@ -74,6 +74,7 @@ test("every form of a GitHub source takes what it names", async () => {
   const forms: [string, string[], Record<string, unknown>?][] = [
     [REPO, all],
     [`${REPO}.git`, all],
+    [`${github.web.replace("http://", "")}/${REPO}/actions/runs/1000`, recipe],
     [`${REPO}#11`, ["linux-64/a"]],
     [`${REPO}@1000`, recipe],
     [`${REPO}/pull/7`, recipe, { sourceType: "github" }],
@@ -328,6 +329,7 @@ test("tokens come from the environment, the configuration, and the gh command's 
   assert.ok(github.requests.slice(-2).every((r) => r.headers.authorization === undefined));
   hosts("not: [yaml");
   assert.ok(!(await works({ GH_CONFIG_DIR: folder })));
+  assert.ok(await works({ GH_ENTERPRISE_TOKEN: "ghp_good" }));
   const bin = join(folder, "bin");
   mkdirSync(bin);
   writeFileSync(join(bin, "gh"), `#!/bin/sh\n[ "$*" = "auth token --hostname ${host}" ] && echo ghp_good\n`, {
@@ -430,4 +432,25 @@ test("a limit that is reached at a release's file is waited out too", async () =
   const { report, error } = await mirrored(`${REPO}/releases/tag/v1`, { env, clock });
   assert.equal(report.added, 1, error?.message);
   assert.ok(clock.waits.some((ms) => ms >= 60_000));
+});
+
+test("a wait for the limit ends at once when the run is interrupted", async () => {
+  const { github, env } = await world();
+  github.refusals.push({ limit: "primary", until: github.now() + 3_000_000 });
+  const stopping = new AbortController();
+  const { systemClock } = await import("../src/transfer/retry.ts");
+  const sleep = (ms: number, signal: AbortSignal) => {
+    setImmediate(() => stopping.abort());
+    return systemClock.sleep(ms, signal);
+  };
+  const { report } = await mirrored(REPO, { env, clock: { ...systemClock, sleep }, signal: stopping.signal });
+  assert.deepEqual([report.exitCode, report.interrupted, report.failed], [130, true, 0]);
+});
+
+test("an address at GitHub that names nothing says what can be named", async () => {
+  const { github, env } = await world();
+  await assert.rejects(
+    mirrored(`${github.web}/${REPO}/blob/main/README.md`, { env }),
+    /nothing at GitHub is named so[\s\S]*owner\/repo@RUN_ID/,
+  );
 });

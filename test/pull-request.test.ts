@@ -343,3 +343,40 @@ test("a pull request without packages says what its checks are, and what could h
   const unknown = await mirrored("staged-recipes#404", { env });
   assert.match(unknown.error?.why ?? "", /does not exist/);
 });
+
+test("a repository that was renamed is followed, its checks and its artifacts' files too", async () => {
+  const [old, now] = ["conda-forge/old-feedstock", "conda-forge/new-feedstock"];
+  const world = await servers(now);
+  const { github, env } = world;
+  github.renamed.set(old, now);
+  github.pulls.push({ repo: now, number: 5, sha: HEAD, author: "ada" });
+  github.runs.push({ repo: now, id: 40, sha: HEAD });
+  const name = "conda_pkgs_40_linux_64_";
+  github.artifacts.push({ repo: now, id: 1, name, run: 40, zip: smithyZip(`x_${name}`, "linux-64", [linux]) });
+  const details = `${github.web}/${now}/actions/runs/40/job/1`;
+  github.checks.push({ repo: now, id: 1, sha: HEAD, name: "b", app: "github-actions", details, conclusion: "success" });
+  const { report, error } = await mirrored(`${old}/pull/5`, { env });
+  assert.equal(report.added, 1, error?.message);
+  assert.deepEqual(github.violations, []);
+});
+
+test("what conda-smithy keeps of environments is not looked into", async () => {
+  const repo = "conda-forge/tool-feedstock";
+  const world = await servers(repo);
+  const { github, env } = world;
+  github.pulls.push({ repo, number: 5, sha: HEAD, author: "ada" });
+  github.runs.push({ repo, id: 40, sha: HEAD });
+  const artifact = (id: number, name: string) => ({
+    repo,
+    id,
+    name,
+    run: 40,
+    zip: smithyZip(name, "linux-64", [linux]),
+  });
+  github.artifacts.push(artifact(1, "conda_artifacts_40_linux_64_"), artifact(2, "conda_envs_40_linux_64_"));
+  const details = `${github.web}/${repo}/actions/runs/40/job/1`;
+  github.checks.push({ repo, id: 1, sha: HEAD, name: "b", app: "github-actions", details, conclusion: "failure" });
+  const { report } = await mirrored(`${repo}/pull/5`, { env, ci: { allowFailed: true } });
+  assert.equal(report.added, 1);
+  assert.equal(github.requests.filter((r) => r.path.endsWith("artifacts/2/zip")).length, 0);
+});

@@ -3,13 +3,15 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * The token that the `gh` command keeps for a host: from its hosts.yml, else, where gh is installed and keeps it in the
- * system's key store, from `gh auth token`. Undefined where there is none.
+ * The token that the `gh` command would use for a host: of its own variables, from its hosts.yml, else, where gh is installed
+ * and keeps it in the system's key store, from `gh auth token`. Undefined where there is none.
  * @param host as in addresses, such as "github.com"
  * @param env names the places: GH_CONFIG_DIR, XDG_CONFIG_HOME, AppData or HOME (gh's own order), and PATH.
  */
 export async function ghToken(host: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {
-  return (await fromHosts(host, env)) ?? (await fromCommand(host, env));
+  // gh keeps tokens for its maker's hosts and for Enterprise Server apart (gh help environment).
+  const own = host === "github.com" || host.endsWith(".ghe.com") ? "GH_TOKEN" : "GH_ENTERPRISE_TOKEN";
+  return nonEmpty(env[own]) ?? (await fromHosts(host, env)) ?? (await fromCommand(host, env));
 }
 
 async function fromHosts(host: string, env: NodeJS.ProcessEnv): Promise<string | undefined> {

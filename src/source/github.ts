@@ -80,7 +80,7 @@ export async function artifactsAt(
     case "run":
       return artifactsOfRun(github, address, address.number, signal);
     case "pull": {
-      const commit = ci.commit ?? address.commit ?? (await headOf(github, address, signal));
+      const commit = ci.commit ?? address.commit ?? (await headOf(github, address, signal)).commit;
       return commit === undefined ? [] : artifactsOfCommit(github, address, commit, signal);
     }
     case "commit":

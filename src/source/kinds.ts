@@ -14,7 +14,6 @@ import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import type { ReadProgress } from "./archive/walk.ts";
 import { archiveSource, namesArchive } from "./archive.ts";
-import { azureAddress } from "./azure/address.ts";
 import { azureSource } from "./azure.ts";
 import { bundleSource } from "./bundle.ts";
 import { channelSource } from "./channel.ts";
@@ -89,15 +88,12 @@ export const SOURCE_KINDS = {
   local: { recognises: isLocal, open: localSource },
   pr: { recognises: namesPull, open: pullRequestSource },
   github: {
+    // Files of repositories may be a channel.
     recognises: (text, { tokens: { github_api_url: api } }) =>
-      !isChannelName(text) && githubAddress(text, webOf(api), api) !== undefined,
+      isAt(text, webOf(api)) ? !/\/raw\//.test(text) : !isChannelName(text) && !!githubAddress(text, webOf(api), api),
     open: githubSource,
   },
-  azure: {
-    recognises: (text, { tokens }) =>
-      /^https?:/i.test(text) && azureAddress(text, tokens.azure_devops_url) !== undefined,
-    open: azureSource,
-  },
+  azure: { recognises: (text, { tokens }) => isAt(text, tokens.azure_devops_url), open: azureSource },
   channel: {
     // What has an address, and is nothing that stands above.
     recognises: (text) =>
@@ -148,6 +144,13 @@ function isLocal(text: string): boolean {
   if (/^file:/i.test(text)) return !isChannelFolder(fileURLToPath(text), knownSubdirs());
   if (SCHEME.test(text)) return false;
   return /^[./~\\]|^[a-z]:|[*?[{\\]/i.test(text) || existsSync(text);
+}
+
+/** Whether a text is an address at a service, with its scheme or without. What it means there, the kind of source tells. */
+function isAt(text: string, service: string): boolean {
+  const { origin, host } = new URL(service);
+  const address = text.toLowerCase();
+  return address.startsWith(`${origin}/`) || address.startsWith(`${host}/`);
 }
 
 /** A pull request; a repository too, where its pull requests are asked for. */

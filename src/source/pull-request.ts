@@ -72,7 +72,9 @@ export function pullRequestSource(text: string, context: SourceContext): Source 
 
   /** The artifacts of a pull request that may be taken; what is left out is told. */
   const taken = (pull: Pull, built: PullBuilds): readonly Artifact[] => {
-    const chosen = built.artifacts.filter((a) => named(a.artifact.name));
+    // What conda-smithy keeps of environments holds no packages, and is large.
+    const hold = (name: string) => ci.nameFilter !== undefined || !/^conda_envs_\d/.test(name);
+    const chosen = built.artifacts.filter((a) => named(a.artifact.name) && hold(a.artifact.name));
     for (const { artifact, verdict, expired } of chosen) {
       const name = `${pullName(pull)}: ${artifact.name}`;
       if (expired) context.warn(`${name} has expired, its content is gone`);

@@ -24,12 +24,14 @@ const SHORT = /^([^/#]+)\/([^/#]+)(?:#(\d{1,19}))?$/;
  * @returns undefined for what is none of these
  */
 export function azureAddress(text: string, base: string): AzureAddress | undefined {
-  if (!/^https?:\/\//i.test(text)) {
+  const root = new URL(base);
+  // Pasted without its scheme.
+  const whole = text.toLowerCase().startsWith(`${root.host}/`) ? `${root.protocol}//${text}` : text;
+  if (!/^https?:\/\//i.test(whole)) {
     const [, organisation = "", project = "", build] = SHORT.exec(text) ?? [];
     return checked(organisation, project, build === undefined ? {} : { build });
   }
-  const url = URL.parse(text);
-  const root = new URL(base);
+  const url = URL.parse(whole);
   if (!url || url.username || url.password) return undefined;
   const below = `${root.pathname.replace(/\/+$/, "")}/`;
   let parts: string[];

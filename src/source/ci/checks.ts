@@ -137,11 +137,23 @@ export interface Pull extends Repository {
   readonly number: string;
 }
 
-/** The head commit of a pull request. */
-export async function headOf(github: GitHubApi, of: Pull, signal: AbortSignal): Promise<string | undefined> {
+/**
+ * The head commit of a pull request, undefined when it is not known; and the repository's name of today, which checks name
+ * where it was renamed.
+ */
+export async function headOf(
+  github: GitHubApi,
+  of: Pull,
+  signal: AbortSignal,
+): Promise<{ readonly commit: string | undefined; readonly now: Repository }> {
   const pull = await github.get(`${pathOf(of)}/pulls/${of.number}`, signal);
   const sha = textOf(within(pull, "head"), "sha");
-  return sha !== undefined && /^[0-9a-f]{40,64}$/.test(sha) ? sha : undefined;
+  const [, owner, repo] =
+    /^([^/]+)\/([^/]+)$/.exec(textOf(within(within(pull, "base"), "repo"), "full_name") ?? "") ?? [];
+  return {
+    commit: sha !== undefined && /^[0-9a-f]{40,64}$/.test(sha) ? sha : undefined,
+    now: owner !== undefined && repo !== undefined ? { owner, repo } : of,
+  };
 }
 
 /** The open pull requests of a repository by author, label or both; the newest first. */

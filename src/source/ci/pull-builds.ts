@@ -57,12 +57,12 @@ export async function buildsOfPull(
   { github, azure, tokens }: Services,
   signal: AbortSignal,
 ): Promise<PullBuilds> {
-  const commit =
-    wanted === undefined ? await headOf(github, pull, signal) : await wholeSha(github, pull, wanted, signal);
+  const head = await headOf(github, pull, signal);
+  const commit = wanted === undefined ? head.commit : await wholeSha(github, pull, wanted, signal);
   if (commit === undefined) return { commit, checks: [], artifacts: [], others: [], errors: [] };
   const checks = await checksOf(github, pull, commit, signal);
   const addresses = { web: github.web, githubApiUrl: tokens.github_api_url, azureUrl: tokens.azure_devops_url };
-  const builds = buildsBehind(checks, pull, addresses);
+  const builds = buildsBehind(checks, head.now, addresses);
   const artifacts: PullArtifact[] = [];
   const errors: MirrorError[] = [];
   const look = async (what: string, found: Promise<PullArtifact[]>): Promise<void> => {

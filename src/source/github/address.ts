@@ -27,8 +27,11 @@ const FORMS =
  * @returns undefined for what is none of these; the same for addresses of other hosts
  */
 export function githubAddress(text: string, web: string, apiUrl: string): GitHubAddress | undefined {
-  if (!/^https?:\/\//i.test(text)) return shortAddress(text);
-  const url = URL.parse(text);
+  const host = new URL(web).host;
+  // Pasted without its scheme.
+  const whole = text.toLowerCase().startsWith(`${host}/`) ? `${web}${text.slice(host.length)}` : text;
+  if (!/^https?:\/\//i.test(whole)) return shortAddress(whole);
+  const url = URL.parse(whole);
   if (!url || url.username || url.password) return undefined;
   const api = new URL(apiUrl);
   const below = `${api.pathname.replace(/\/+$/, "")}/repos/`;

@@ -90,7 +90,7 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
         await limits.open(signal);
         const answer = await api.send(request, signal);
         if (answer.status === 304 && known) return { ...answer, body: known.body, headers: known.headers };
-        if (answer.status === 200 || (options.stored && answer.status === 302)) return answer;
+        if (answer.status === 200 || (options.stored && [301, 302, 307, 308].includes(answer.status))) return answer;
         if (limits.reached(answer, (await token()) !== undefined)) continue;
         const refusal = refusedByGitHub(answer, url, { web, token: await token(), download: options.stored === true });
         throw refusal ?? refusedBy(new URL(url), answer.status, answer.headers, messageOf(answer));
@@ -107,9 +107,18 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
   const locate = async (url: string, signal: AbortSignal): Promise<string> => {
     const known = locations.get(url);
     if (known && known.until > retry.clock.now()) return known.url;
-    const answer = await ask(url, signal, { stored: true });
+    let from = url;
+    let answer = await ask(from, signal, { stored: true });
+    // A repository that was renamed: the operation itself has moved, to the API's own host.
+    for (let hops = 0; [301, 307, 308].includes(answer.status); hops++) {
+      const moved = redirected(new URL(from), answer.headers.get("location"), hops);
+      if (moved.origin !== new URL(url).origin)
+        throw badAnswer(redactUrl(url), "the repository has moved to another host");
+      from = moved.toString();
+      answer = await ask(from, signal, { stored: true });
+    }
     if (answer.status !== 302) throw badAnswer(redactUrl(url), "no address of the file came");
-    const location = redirected(new URL(url), answer.headers.get("location"), 0).toString();
+    const location = redirected(new URL(from), answer.headers.get("location"), 0).toString();
     locations.set(url, { url: location, until: retry.clock.now() + LOCATION_MS });
     return location;
   };

@@ -295,6 +295,15 @@ function router(it: GitHubServer): (asked: Asked) => Answer {
 
   return (asked) => {
     const [, repo = "", rest = ""] = /^\/repos\/([^/]+\/[^/]+)\/(.*)$/.exec(asked.path) ?? [];
+    const name = it.renamed.get(repo);
+    if (name !== undefined) {
+      const url = `${it.api}/repos/${name}/${rest}${asked.query.size > 0 ? `?${asked.query}` : ""}`;
+      return {
+        status: 301,
+        body: { message: "Moved Permanently", url, documentation_url: DOCS },
+        headers: { location: url },
+      };
+    }
     const sees = asked.token?.kind === "fine-grained" || asked.token?.may.includes("repo");
     if (!it.repos.has(repo) || (it.hidden.has(repo) && !sees)) return missing;
     for (const [pattern, answer] of routes) {

@@ -57,8 +57,8 @@ export function violation(path: string, status: number, body: unknown): string |
 
 function validatorOf(template: string, status: number): ValidateFunction | undefined {
   const said = description.paths[template]?.["get"]?.responses[status];
-  // Every operation may refuse for want of a token; few of them list it.
-  if (!said && ![401, 403, 404, 429, 502].includes(status))
+  // Every operation may refuse for want of a token, and knows renamed repositories; few of them list it.
+  if (!said && ![301, 401, 403, 404, 429, 502].includes(status))
     throw new Error(`GitHub's description has no ${status} for ${template}`);
   const response = said?.$ref === undefined ? said : (at(said.$ref) as Response);
   const schema = said ? response?.content?.["application/json"]?.schema : { $ref: "#/components/schemas/basic-error" };

@@ -73,6 +73,8 @@ export interface State {
   /** Repositories that only tokens with the scope repo see. */
   readonly hidden: Set<string>;
   readonly repos: Set<string>;
+  /** Repositories by the names that they had. */
+  readonly renamed: Map<string, string>;
   readonly tokens: Map<string, Token>;
   readonly artifacts: Artifact[];
   readonly runs: Run[];
@@ -88,6 +90,7 @@ export function emptyState(): State {
   return {
     hidden: new Set(),
     repos: new Set(),
+    renamed: new Map(),
     tokens: new Map(),
     artifacts: [],
     runs: [],
