@@ -43,7 +43,8 @@ export async function bring(
   const known = promised ? undefined : unchangedSince(ref, wanting);
   const places = [...wanting.flatMap((w) => leftoverPlaces(ref, w)), ref, ...(ref.fallbacks ?? [])];
   const [first] = wanting;
-  const free = run.targets.length === 1 && first?.there.length === 0 && alone ? first.target.folder : undefined;
+  const free =
+    run.targets.length === 1 && first?.there.length === 0 && alone ? await first.target.placeIn?.() : undefined;
   const fetched = await fetchPackage(
     { ...expectedOf(ref), ...(free === undefined ? {} : { placeIn: free }) },
     places,

@@ -40,6 +40,8 @@ export interface S3Client {
   readonly bucket: string;
   /** "" or ends in "/". */
   readonly prefix: string;
+  /** The server's address and the region as it turned out to be. */
+  place(): S3Place;
   /** For errors: `s3://bucket/prefix/key`. */
   name(key: string): string;
   /** @throws S3Failure for other statuses; TransferError when no answer came; InterruptedError on abort. */
@@ -160,6 +162,7 @@ export function openS3Client(address: S3Address, options: S3ClientOptions): S3Cl
     where,
     bucket: address.bucket,
     prefix: address.prefix,
+    place: () => ({ endpoint: place.endpoint, region, addressingStyle: place.addressingStyle }),
     name,
     request(request, signal = FOREVER) {
       let tries = 0;

@@ -15,6 +15,11 @@ export interface S3KeyOptions {
 /** Gives the keys in force, or undefined where requests are not to be signed. */
 export type S3KeyProvider = (options?: { readonly renewed?: boolean }) => Promise<S3Keys | undefined>;
 
+export interface LastingKeys extends S3KeyProvider {
+  /** Whether those that were given last don't end. */
+  lasting(): boolean;
+}
+
 /** Keys that end sooner than this are renewed. */
 const MARGIN_MS = 5 * 60 * 1000;
 
@@ -24,7 +29,7 @@ const MARGIN_MS = 5 * 60 * 1000;
  * identity, containers, instances. That chain is a library that is loaded only when it is come to.
  * @throws UsageError BAD_CONFIG when there are none
  */
-export function s3KeyProvider({ env, store, url, anonymous }: S3KeyOptions): S3KeyProvider {
+export function s3KeyProvider({ env, store, url, anonymous }: S3KeyOptions): LastingKeys {
   let known: Promise<{ readonly keys: S3Keys; readonly expires: number | undefined }> | undefined;
   let chain: (() => Promise<AwsKeys>) | undefined;
   const find = async () => {
@@ -36,17 +41,21 @@ export function s3KeyProvider({ env, store, url, anonymous }: S3KeyOptions): S3K
     });
     return { keys: hidden(found), expires: found.expiration?.getTime() };
   };
-  return async ({ renewed } = {}) => {
+  let lasting = true;
+  const provide = async ({ renewed = false } = {}) => {
     if (anonymous) return undefined;
     const now = await known;
     if (!known || renewed || (now?.expires !== undefined && now.expires - Date.now() < MARGIN_MS)) known = find();
     try {
-      return (await known).keys;
+      const { keys, expires } = await known;
+      lasting = expires === undefined;
+      return keys;
     } catch (e) {
       known = undefined;
       throw e;
     }
   };
+  return Object.assign(provide, { lasting: () => lasting });
 }
 
 function hidden({ accessKeyId, secretAccessKey, sessionToken }: S3Keys): S3Keys {

@@ -4,14 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { knownSubdirs } from "../conda/subdirs.ts";
 import { TargetError, TransferError } from "../errors.ts";
-import { parseS3Address } from "../s3/address.ts";
+import { parseS3Address, type S3Address } from "../s3/address.ts";
 import { openS3Client, type S3Client } from "../s3/client.ts";
-import { s3KeyProvider } from "../s3/credentials.ts";
+import { type LastingKeys, s3KeyProvider } from "../s3/credentials.ts";
 import { S3Failure } from "../s3/failure.ts";
 import { findListed, type ListedObject, listAll, listPage } from "../s3/list.ts";
 import { openMultipart } from "../s3/multipart.ts";
 import { deleteObject, type Expectation, getObject, headObject, keepsConditions, putObject } from "../s3/object.ts";
 import { openS3Object } from "../s3/place.ts";
+import { s3Placer } from "../s3/placer.ts";
+import type { PlacerPlan } from "../transfer/placer.ts";
 import { pool } from "../transfer/pool.ts";
 import { OWN_FOLDER } from "./folder.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
@@ -53,18 +55,19 @@ export async function openS3(text: string, context: TargetContext): Promise<Stor
   const address = parseS3Address(text);
   const { env, s3, warn } = context;
   const url = `s3://${address.bucket}/${address.prefix}`.replace(/\/$/, "");
+  const keys = s3KeyProvider({ env, store: context.credentials, url, anonymous: s3.anonymous });
   const client = openS3Client(address, {
     endpoint: s3.endpoint,
     region: s3.region,
     addressingStyle: s3.addressingStyle,
-    keys: s3KeyProvider({ env, store: context.credentials, url, anonymous: s3.anonymous }),
+    keys,
     requests: context.requests,
     connections: Math.max(context.concurrency, AT_ONCE),
     retryAttempts: context.retryAttempts,
     clock: context.clock,
   });
   try {
-    return storeOver(client, context, await mayList(client, warn), `${address.endpoint ?? s3.endpoint ?? ""} ${url}`);
+    return storeOver(client, context, await mayList(client, warn), address, keys);
   } catch (e) {
     await client.close();
     throw asTargetError(e);
@@ -85,7 +88,13 @@ async function mayList(client: S3Client, warn: (message: string) => void): Promi
   }
 }
 
-function storeOver(client: S3Client, context: TargetContext, canList: boolean, channel: string): Store {
+function storeOver(
+  client: S3Client,
+  context: TargetContext,
+  canList: boolean,
+  address: S3Address,
+  keys: LastingKeys,
+): Store {
   const multipart = openMultipart(client, `${OWN_FOLDER}/uploads/`);
   let staging: Promise<string> | undefined;
   let corner: Promise<string | undefined> | undefined;
@@ -94,7 +103,7 @@ function storeOver(client: S3Client, context: TargetContext, canList: boolean, c
   let swept: Promise<void> | undefined;
 
   const theCorner = (): Promise<string | undefined> => {
-    corner ??= cornerOf(context.env, channel);
+    corner ??= cornerOf(context.env, `${client.place().endpoint ?? ""} ${client.where}`);
     return corner;
   };
   const theStaging = (): Promise<string> => {
@@ -120,6 +129,15 @@ function storeOver(client: S3Client, context: TargetContext, canList: boolean, c
       return keeps;
     });
     return conditions;
+  };
+  let placing: Promise<PlacerPlan | undefined> | undefined;
+  /** Keys that end are left to the main thread, which asks for new ones. */
+  const makePlacer = async (): Promise<PlacerPlan | undefined> => {
+    if (!(await keepsThem())) return undefined;
+    const now = await keys();
+    if (!keys.lasting()) return undefined;
+    const headers = [".conda", ".tar.bz2"].map((ending) => [ending, objectHeaders(`noarch/x${ending}`)] as const);
+    return s3Placer({ address, place: client.place(), keys: now, headers });
   };
   const statOf = (path: string, signal?: AbortSignal): Promise<StoredFile | undefined> =>
     orMissing(async () => {
@@ -267,6 +285,11 @@ function storeOver(client: S3Client, context: TargetContext, canList: boolean, c
       await deleteObject(client, path, signal).catch((e) => {
         throw asTargetError(e);
       });
+    },
+    placer() {
+      // What is wrong with the server is told by whoever writes to it.
+      placing ??= makePlacer().catch(() => undefined);
+      return placing;
     },
     staging: theStaging,
     corner: theCorner,

@@ -18,6 +18,7 @@ export async function storeTarget(store: Store): Promise<Target> {
     where: store.where,
     ...(store.folder === undefined ? {} : { folder: store.folder }),
     seen,
+    placeIn: async () => store.folder ?? (await store.placer?.()),
     present: (offers, signal) => findPresent(store, new Set(offers.map((o) => o.fileName)), signal),
     placeOf: (subdir, fileName) => store.placeOf(`${subdir}/${fileName}`),
     staging: () => store.staging(),

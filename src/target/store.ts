@@ -1,4 +1,5 @@
 import type { Place } from "../transfer/place.ts";
+import type { PlacerPlan } from "../transfer/placer.ts";
 
 /** What a store knows of one of its files without reading it. */
 export interface StoredFile {
@@ -91,6 +92,8 @@ export interface Store {
   putNew(prefix: string, files: Iterable<NewFile>, signal?: AbortSignal): Promise<void>;
   /** Removes a file; fine when there is none. */
   remove(path: string, signal?: AbortSignal): Promise<void>;
+  /** How worker threads can put packages that nothing has the name of, where they can. */
+  placer?(): Promise<PlacerPlan | undefined>;
   /** A folder for packages on their way in, this run's alone. */
   staging(): Promise<string>;
   /** A folder of this machine for caches that belong to the store; undefined when there is none. */

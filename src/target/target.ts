@@ -1,6 +1,7 @@
 import type { Repodata } from "../index/repodata.ts";
 import type { Offer, OnConflict, Present } from "../plan/plan.ts";
 import type { Place } from "../transfer/place.ts";
+import type { PlacerPlan } from "../transfer/placer.ts";
 import type { Received } from "../transfer/worker-messages.ts";
 import type { Followed } from "./followed.ts";
 import type { Seen } from "./seen.ts";
@@ -17,6 +18,8 @@ export interface Target {
   readonly folder?: string;
   /** It is a bundle: the one kind that makes differences to a manifest. */
   readonly bundle?: true;
+  /** Where, or how, a worker may put packages that nothing has the name of; undefined when only `take` can. */
+  placeIn?(): Promise<string | PlacerPlan | undefined>;
   /** What it remembers of origins that tell no hash. */
   readonly seen: Seen;
   /** What it has, or lists, under the names on offer. May leave out what only an upload can tell. */

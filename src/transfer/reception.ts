@@ -9,6 +9,7 @@ import { PackageError, TransferError } from "../errors.ts";
 import { readPackage } from "../package/read.ts";
 import { type ReadAt, readAtBuffer, readAtFile } from "../package/read-at.ts";
 import { type FileFacts, makeRecord } from "../package/record.ts";
+import type { PlacePackage, PlacerPlan } from "./placer.ts";
 import type { Expected, Received } from "./worker-messages.ts";
 
 const madeFolders = new Set<string>();
@@ -29,6 +30,12 @@ export class Reception {
   constructor(expected: Expected, stagedPath: string) {
     this.#expected = expected;
     this.#stagedPath = stagedPath;
+  }
+
+  /** The way to the package's place elsewhere. */
+  get placer(): PlacerPlan | undefined {
+    const { placeIn } = this.#expected;
+    return typeof placeIn === "object" ? placeIn : undefined;
   }
 
   chunk(bytes: Uint8Array): void {
@@ -79,11 +86,16 @@ export class Reception {
     return { ...received, placed: this.#place(received.subdir) };
   }
 
-  /** A small package in one piece: nothing is written before it has passed every check. */
+  /** A small package in one piece: nothing is written before it has passed every check. To be stored then. */
   async whole(bytes: Uint8Array): Promise<Received> {
     const facts = { md5: hash("md5", bytes), sha256: hash("sha256", bytes), size: bytes.length };
     const sum = this.#expected.crc32 === undefined ? 0 : crc32(bytes);
-    const received = await this.#check(readAtBuffer(bytes), facts, sum);
+    return this.#check(readAtBuffer(bytes), facts, sum);
+  }
+
+  /** Puts a small package that has passed into its place elsewhere where there is a way, else onto the disk. */
+  async store(bytes: Uint8Array, received: Received, place: PlacePackage | undefined, signal: AbortSignal) {
+    if (place && (await place(bytes, received, signal))) return { ...received, placed: true };
     const fd = openSync(this.#stagedPath, "wx");
     try {
       writeAll(fd, bytes);
@@ -99,7 +111,7 @@ export class Reception {
   /** Moves the staged file to its name in the channel's folder if that is free. Whatever else there is to say, the store says. */
   #place(subdir: string): boolean {
     const { placeIn, fileName } = this.#expected;
-    if (placeIn === undefined) return false;
+    if (typeof placeIn !== "string") return false;
     const folder = join(placeIn, subdir);
     try {
       if (!madeFolders.has(folder)) mkdirSync(folder, { recursive: true });

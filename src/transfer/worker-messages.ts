@@ -1,6 +1,7 @@
 import type { SentError } from "../errors.ts";
 import type { HttpSettings } from "./http.ts";
 import type { Address, OpenRequest } from "./place.ts";
+import type { PlacerPlan } from "./placer.ts";
 
 /** What a worker thread starts with. */
 export interface WorkerData {
@@ -22,10 +23,10 @@ export interface Expected {
   /** Where the source says it belongs. */
   readonly subdir?: string;
   /**
-   * A channel's folder on this machine in which nothing has this file name yet: the package is then moved to its
-   * place by the worker that wrote it, which spares two trips through the thread pool a package.
+   * A channel's folder on this machine, or a way to a place elsewhere, in which nothing has this file name yet: the package
+   * is then moved to its place by the worker that has it, which spares two trips through the thread pool a package.
    */
-  readonly placeIn?: string;
+  readonly placeIn?: string | PlacerPlan;
   /** The source's own record; published as it is when it agrees with the package. */
   readonly record?: Uint8Array;
 }

@@ -7,6 +7,7 @@ import { openFile } from "./open-file.ts";
 import { Outbox } from "./outbox.ts";
 import { openPart } from "./part.ts";
 import type { Open } from "./place.ts";
+import { placers } from "./placer.ts";
 import { makePortions } from "./portions.ts";
 import { Reception } from "./reception.ts";
 import { type Progress, type Sink, take } from "./take.ts";
@@ -30,6 +31,7 @@ if (data.compileCache !== undefined) enableCompileCache(data.compileCache);
 const outbox = new Outbox<FromWorker>(port);
 const portions = makePortions();
 const http = openHttp(data.http, undefined, portions);
+const placer = placers(data.http);
 const stopping = new AbortController();
 const jobs = new Map<number, Job>();
 
@@ -77,6 +79,14 @@ function oneByOne<T>(work: () => Promise<T>): Promise<T> {
   return result;
 }
 
+/** Read one at a time, stored many at once. */
+async function takeWhole(reception: Reception, bytes: Uint8Array): Promise<Received> {
+  const received = await oneByOne(() => reception.whole(bytes));
+  const plan = reception.placer;
+  const place = plan && (await placer(plan).catch(() => undefined));
+  return reception.store(bytes, received, place, stopping.signal);
+}
+
 function sinkOf(reception: Reception): Sink {
   return {
     chunk(bytes) {
@@ -86,7 +96,7 @@ function sinkOf(reception: Reception): Sink {
     restart: () => reception.restart(),
     finish: () => oneByOne(() => reception.finish()),
     async whole(bytes) {
-      const received = await oneByOne(() => reception.whole(bytes));
+      const received = await takeWhole(reception, bytes);
       portions.give(bytes.buffer);
       return received;
     },
@@ -134,7 +144,7 @@ async function handle(job: Job, message: ForReception): Promise<void> {
         return answer(received);
       }
       case "whole": {
-        const received = await oneByOne(() => job.begin(message.expected, message.stagedPath).whole(message.bytes));
+        const received = await takeWhole(job.begin(message.expected, message.stagedPath), message.bytes);
         jobs.delete(id);
         return answer(received);
       }
