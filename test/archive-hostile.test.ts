@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { MirrorError } from "../src/errors.ts";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import { packagesIn } from "../src/source/archive/packages-in.ts";
+import { Walk } from "../src/source/archive/walk.ts";
 import type { ByteStream, Place } from "../src/transfer/place.ts";
 import { readAtPlace } from "../src/transfer/read-at-place.ts";
 import { systemClock } from "../src/transfer/retry.ts";
@@ -178,6 +179,21 @@ test("bombs are refused by what their directory says, or when they have unpacked
   assert.ok(performance.now() - began < 30_000);
 });
 
+test("members that share bytes are refused, and so is what unpacks to far more than it holds in all", async () => {
+  const bytes = zip([first, at(EVIL, evil), at("x/other-1.0-0.conda", evil)]);
+  bytes.writeUInt32LE(
+    bytes.readUInt32LE(bytes.indexOf("PK\u0001\u0002") + 42),
+    bytes.lastIndexOf("PK\u0001\u0002") + 42,
+  );
+  await refusedWhole(bytes, "a.zip", /its members build\/good-1\.0-0\.conda and x\/other-1\.0-0\.conda share bytes/);
+  const options = { key: "k", members: undefined, scratch: async () => "", retry: RETRY, warn: () => undefined };
+  const walk = new Walk("a.zip", options, new AbortController().signal);
+  walk.size = 1000;
+  walk.spend(1024 ** 3);
+  walk.spend(100_000);
+  assert.throws(() => walk.spend(1), /a\.zip: too much inside/);
+});
+
 test("an archive inside that can't be read is named, and everything else is taken", async () => {
   const inside = zip([at("x/evil-1.0-0.conda", evil)]);
   const table: [Omit<ZipEntry, "link">, RegExp][] = [
@@ -337,6 +353,8 @@ for name, form in (("p", tarfile.PAX_FORMAT), ("g", tarfile.GNU_FORMAT), ("u", t
   }
 });
 
+const RETRY = { attempts: 0, longestWaitMs: 0, clock: systemClock };
+
 /** Bytes in memory as a place that does ranges, or gives all of it whatever is asked. */
 function placeOf(bytes: Uint8Array, origin: string, ranges: boolean): Place {
   return {
@@ -355,8 +373,7 @@ function placeOf(bytes: Uint8Array, origin: string, ranges: boolean): Place {
 /** Looks through bytes and reads all that is offered; whatever is thrown must be one of ours. */
 async function drained(bytes: Uint8Array, ranges: boolean, scratch: string): Promise<void> {
   const signal = AbortSignal.timeout(20_000);
-  const retry = { attempts: 0, longestWaitMs: 0, clock: systemClock };
-  const options = { key: "k", members: undefined, scratch: async () => scratch, retry, warn: () => undefined };
+  const options = { key: "k", members: undefined, scratch: async () => scratch, retry: RETRY, warn: () => undefined };
   const typed = async (work: () => Promise<void>) => {
     try {
       await work();

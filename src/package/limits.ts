@@ -31,6 +31,8 @@ export const ARCHIVE_LIMITS = {
   tarRatio: 300,
   /** Below this many decoded bytes no ratio counts. */
   ratioFrom: 64 * MiB,
+  /** Bytes that may be unpacked to files, beside `memberRatio` times those of the outermost archive. */
+  unpackedFrom: 1024 * MiB,
   /** Archives that lie in one archive, at whatever depth. */
   nested: 1000,
   /** Packages and archives that one archive may offer. */

@@ -28,6 +28,7 @@ export async function* packagesIn(
   try {
     const onBytes = walk.counter(place.origin);
     const file = await openArchiveFile(place, () => walk.scratchPath(), options.retry, signal, onBytes);
+    walk.size = file.size;
     yield* membersOf(file, options.prefix ?? "", 0, walk);
   } catch (e) {
     if (signal.aborted) throw new InterruptedError(e);

@@ -71,7 +71,10 @@ async function extracted(
       current = await open(at, "wx");
     });
     return {
-      chunk: (bytes) => jobs.push(() => writeAll(current as FileHandle, bytes)),
+      chunk: (bytes) => {
+        walk.spend(bytes.length);
+        jobs.push(() => writeAll(current as FileHandle, bytes));
+      },
       end: () =>
         jobs.push(async () => {
           await current?.close();

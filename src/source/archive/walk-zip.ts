@@ -1,7 +1,7 @@
-import { asMirrorError, type MirrorError, printable } from "../../errors.ts";
+import { asMirrorError, type MirrorError, PackageError, printable } from "../../errors.ts";
 import { ARCHIVE_LIMITS, LIMITS } from "../../package/limits.ts";
 import { safeMemberName } from "../../package/tar.ts";
-import { openZip, type Zip, type ZipMember } from "../../package/zip.ts";
+import { LOCAL_HEADER, openZip, type Zip, type ZipMember } from "../../package/zip.ts";
 import type { PackageRef } from "../source.ts";
 import { type ArchiveFile, localArchive } from "./archive-file.ts";
 import { type Link, leadsNowhere, targetOf } from "./links.ts";
@@ -52,12 +52,28 @@ export async function* zipMembers(
     const origin = `${walk.origin}/${printable(path)}`;
     return { path, kind, member, origin, content: new MemberFile(file, zip, member, origin) };
   });
+  refuseOverlaps(entries, file.origin);
   const files = new Map(entries.filter((e) => !e.member.link).map((e) => [e.path, e]));
   for (const entry of entries) {
     if (walk.signal.aborted) return;
     // A link to an archive: that one is looked into under its own name.
     if (entry.kind === "package") yield await offer(entry, await contentOf(entry, zip, prefix, files), walk);
     else if (!entry.member.link) yield { path: entry.path, open: () => openNested(entry, walk) };
+  }
+}
+
+/** Members that share bytes: how a small zip offers far more than it holds. @throws PackageError */
+function refuseOverlaps(entries: readonly Entry[], what: string): void {
+  const inOrder = entries.toSorted((a, b) => a.member.headerOffset - b.member.headerOffset);
+  for (const [i, { path, member }] of inOrder.entries()) {
+    const before = inOrder[i - 1];
+    if (!before || before.member.headerOffset + LOCAL_HEADER + before.member.compressedSize <= member.headerOffset)
+      continue;
+    throw new PackageError("BAD_MEMBER", {
+      what,
+      why: `its members ${before.path} and ${path} share bytes`,
+      next: "it is hostile or broken; leave it out",
+    });
   }
 }
 
@@ -94,7 +110,7 @@ async function offer(entry: Entry, content: Entry | MirrorError, walk: Walk): Pr
       crc32: crc,
       ...(address ? { address } : {}),
       open: content.content.open,
-      lookInto: (signal, atAnyCost) => content.content.lookInto(() => walk.scratchPath(), signal, atAnyCost),
+      lookInto: content.content.lookInto,
     };
   } catch (e) {
     return refusedRef({ ...ref, size }, asMirrorError(e, origin));
@@ -105,6 +121,11 @@ async function openNested({ content, member, origin }: Entry, walk: Walk): Promi
   const refusal = content.refusal();
   if (refusal) throw refusal;
   if (content.stored) return content.archive(walk.signal);
-  const unpacked = await content.unpack(() => walk.scratchPath(), walk.signal, walk.counter(origin));
-  return localArchive(unpacked, member.size, origin, walk.options.retry, walk.signal);
+  const path = await walk.scratchPath();
+  const told = walk.counter(origin);
+  await content.unpack(path, walk.signal, (bytes, size) => {
+    walk.spend(bytes);
+    told(bytes, size);
+  });
+  return localArchive(path, member.size, origin, walk.options.retry, walk.signal);
 }

@@ -46,10 +46,13 @@ export class Walk {
   /** For people: the archive that was named. */
   readonly origin: string;
   readonly failures: MirrorError[] = [];
+  /** Bytes of the archive that was named. */
+  size = 0;
   offered = 0;
   #folder: Promise<string> | undefined;
   #files = 0;
   #nested = 0;
+  #unpacked = 0;
   #packages = 0;
   #others = 0;
   readonly #listedPackages: string[] = [];
@@ -65,6 +68,18 @@ export class Walk {
   async scratchPath(): Promise<string> {
     this.#folder ??= this.options.scratch().then((folder) => mkdtemp(join(folder, "archive-")));
     return join(await this.#folder, String(this.#files++));
+  }
+
+  /** Notes bytes that were unpacked to files of this run. @throws SourceError when that is more than the archive can be good for */
+  spend(bytes: number): void {
+    this.#unpacked += bytes;
+    const most = ARCHIVE_LIMITS.unpackedFrom + this.size * ARCHIVE_LIMITS.memberRatio;
+    if (this.#unpacked <= most) return;
+    throw new SourceError("UNREADABLE", {
+      what: `${this.origin}: too much inside`,
+      why: `its ${this.size} bytes unpack to more than ${most}`,
+      next: "it is hostile or broken; leave it out",
+    });
   }
 
   /** Tells of bytes of an archive that are read on the way. */

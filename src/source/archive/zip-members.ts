@@ -4,16 +4,18 @@ import { MirrorError, PackageError, TransferError } from "../../errors.ts";
 import { ARCHIVE_LIMITS } from "../../package/limits.ts";
 import type { ReadAt } from "../../package/read-at.ts";
 import { dataOffset, LOCAL_HEADER, refusedMember, type Zip, type ZipMember } from "../../package/zip.ts";
-import { openFile } from "../../transfer/open-file.ts";
-import type { Address, ByteStream, Open } from "../../transfer/place.ts";
+import type { Address, Open } from "../../transfer/place.ts";
 import { resumed } from "../../transfer/resumed.ts";
 import { writeFrom } from "../../transfer/spool.ts";
-import { type ArchiveFile, localArchive, partOf } from "./archive-file.ts";
+import { type ArchiveFile, partOf } from "./archive-file.ts";
 
 /** Local headers carry further fields of unknown length; this much is asked for along with a member, to spare a request. */
 const LOCAL_EXTRA = 1024;
 
 const MiB = 1024 * 1024;
+
+/** A `.conda` says at its end what it is, a `.tar.bz2` at its start; nearly always within this much. */
+const ENDS = MiB;
 
 /** Deflated members up to this many bytes are fetched for a look at what they say of themselves. */
 const LOOK_INTO = { remote: 8 * MiB, local: 256 * MiB };
@@ -30,7 +32,6 @@ export class MemberFile {
   readonly #directoryStart: number;
   readonly #origin: string;
   #dataAt: number | undefined;
-  #inflated: Promise<string> | undefined;
 
   /** @param origin of the member, for people. */
   constructor(file: ArchiveFile, zip: Zip, member: ZipMember, origin: string) {
@@ -67,20 +68,16 @@ export class MemberFile {
     if (request.unlessVersion === this.version) return "unchanged";
     const start = Math.min(request.start ?? 0, size);
     const end = Math.min(request.end ?? size, size);
-    if (this.#inflated) {
-      const stream = (await openFile(await this.#inflated)({ start, end }, signal)) as ByteStream;
-      return { ...stream, version: this.version };
-    }
     const chunks = this.stored ? this.#raw(start, end, 0, signal) : window(this.#inflate(signal), start, end);
     return { start, size, version: this.version, chunks, cancel: () => undefined };
   };
 
-  /** What the package says of itself, without fetching more than that takes. @throws TransferError */
-  readonly lookInto = async (
-    scratchPath: () => Promise<string>,
-    signal: AbortSignal,
-    atAnyCost: boolean,
-  ): Promise<ReadAt> => {
+  /**
+   * What the package says of itself, without fetching more than that takes. Nothing is written for it: of what is
+   * compressed both ends are kept in memory, and the middle is inflated again where somebody asks for it.
+   * @throws TransferError
+   */
+  readonly lookInto = async (signal: AbortSignal, atAnyCost: boolean): Promise<ReadAt> => {
     if (this.stored) return this.archive(signal);
     const local = this.#file.base.address !== undefined && "path" in this.#file.base.address;
     if (!atAnyCost && this.#member.compressedSize > LOOK_INTO[local ? "local" : "remote"]) {
@@ -94,12 +91,39 @@ export class MemberFile {
         { mayPass: false },
       );
     }
-    this.#inflated ??= this.unpack(scratchPath, signal).catch((e: unknown) => {
-      this.#inflated = undefined;
-      throw e;
-    });
-    return localArchive(await this.#inflated, this.#member.size, this.#origin, this.#file.retry, signal);
+    const { size } = this.#member;
+    let ends: Promise<{ head: Buffer; tail: Buffer }> | undefined;
+    return {
+      size,
+      read: async (offset, length) => {
+        ends ??= this.#ends(signal);
+        const { head, tail } = await ends;
+        const tailAt = size - tail.length;
+        if (offset + length <= head.length) return head.subarray(offset, offset + length);
+        if (offset >= tailAt) return tail.subarray(offset - tailAt, offset - tailAt + length);
+        const parts: Uint8Array[] = [];
+        for await (const part of window(this.#inflate(signal), offset, offset + length)) parts.push(part);
+        return Buffer.concat(parts);
+      },
+    };
   };
+
+  /** Where packages say what they are: both ends of the inflated bytes, all of which are read and checked for it. */
+  async #ends(signal: AbortSignal): Promise<{ head: Buffer; tail: Buffer }> {
+    const head: Uint8Array[] = [];
+    const tail: Uint8Array[] = [];
+    let [got, kept, sum] = [0, 0, 0];
+    for await (const chunk of this.#inflate(signal)) {
+      if (got < ENDS) head.push(chunk.subarray(0, ENDS - got));
+      got += chunk.length;
+      sum = crc32(chunk, sum);
+      tail.push(chunk);
+      kept += chunk.length;
+      while (kept - (tail[0] as Uint8Array).length >= ENDS) kept -= (tail.shift() as Uint8Array).length;
+    }
+    if (sum !== this.#member.crc) throw this.#damaged("fails its CRC");
+    return { head: Buffer.concat(head), tail: Buffer.concat(tail).subarray(-ENDS) };
+  }
 
   /** A stored member as an archive, read where it lies. */
   async archive(signal: AbortSignal): Promise<ArchiveFile> {
@@ -113,13 +137,8 @@ export class MemberFile {
     return { ...base.address, part: { start: start + (await this.dataAt()), length: this.#member.size } };
   }
 
-  /** Writes the inflated member to a file of this run, checked, and gives its path. */
-  async unpack(
-    scratchPath: () => Promise<string>,
-    signal: AbortSignal,
-    onBytes: (bytes: number, size: number) => void = () => undefined,
-  ): Promise<string> {
-    const path = await scratchPath();
+  /** Writes the inflated member to a new file, checked. @param onBytes told of bytes as they come, and of how many there are */
+  async unpack(path: string, signal: AbortSignal, onBytes: (bytes: number, size: number) => void): Promise<void> {
     let sum = 0;
     const summed = async function* (chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
       for await (const chunk of chunks) {
@@ -129,7 +148,6 @@ export class MemberFile {
     };
     await writeFrom(summed(this.#inflate(signal)), path, signal, (n) => onBytes(n, this.#member.size));
     if (sum !== this.#member.crc) throw this.#damaged("fails its CRC");
-    return path;
   }
 
   /** Where in the archive its bytes begin. @throws PackageError DAMAGED */
