@@ -12,6 +12,7 @@ import type { Run } from "./run.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { pool } from "./transfer/pool.ts";
 import { readAtPlace } from "./transfer/read-at-place.ts";
+import { noteUnoffered } from "./unoffered.ts";
 
 /** Every package that is wanted and on offer, the sources that could not be read, and what channels no longer have. */
 export async function offered(sources: readonly Source[], run: Run): Promise<Following> {
@@ -23,6 +24,7 @@ export async function offered(sources: readonly Source[], run: Run): Promise<Fol
   const following = await follow(channels, chosen.refs, run);
   // What was not seen can't be told from what is not there.
   if (found.failures.length > 0) following.incomplete = true;
+  noteUnoffered(following, chosen.refs, run);
   keepUnseen(following, run);
   following.refs.unshift(...chosen.refs);
   following.failures.unshift(...found.failures, ...chosen.failures);

@@ -150,7 +150,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     onRead: (told) => emit({ type: "reading", ...told }),
   });
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
-  for (const target of removal ? targets : []) if (!target.index) throw cantFollow(target);
+  for (const target of removal ? targets : []) if (!target.index && !target.held) throw cantFollow(target);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const threads = Math.min(MOST_THREADS, availableParallelism());
   // Whether channels have anything new shows only when they are read: a thread may not be needed at all.
@@ -184,7 +184,7 @@ function cantFollow(target: Target): UsageError {
   return new UsageError("BAD_FLAG", {
     what: `--delete: ${target.where} can't follow its sources`,
     why: "its index is not made of files that we write",
-    next: "leave --delete out, or choose a target that is a folder or a bucket",
+    next: "leave --delete out, or choose a target that is a folder, a bucket or a bundle",
   });
 }
 

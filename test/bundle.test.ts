@@ -207,6 +207,51 @@ test("wherever a byte is changed, cut off or added, the bundle is refused and no
   }
 });
 
+test("what the sources no longer have goes from the bundle, and then inside, where both are told to follow", async () => {
+  const folder = temporary();
+  const [full, next, most] = [join(folder, "full.tar"), join(folder, "next.tar"), join(folder, "most.tar")];
+  const many = Array.from({ length: 12 }, (_, i) => buildConda({ name: `m${i}`, ...linux }));
+  await run({ ...channel(await upstream([a, b, ...many])), target: full });
+  const inside = join(temporary(), "inside");
+  await run({ sources: [full], target: inside });
+
+  // Upstream without two packages and with a new one.
+  const later = await upstream([a, b, d, ...many.slice(2)]);
+  const follow = { ...channel(later), delete: true, sinceManifest: full };
+  const dry = await run({ ...follow, target: next, dryRun: true });
+  assert.equal(dry.plan?.filter((s) => s.do === "remove").length, 2);
+  const packed = await run({ ...follow, target: next });
+  assert.deepEqual([packed.exitCode, packed.added, packed.removed], [0, 1, 2]);
+  const { manifest, members } = await openBundle(next);
+  assert.equal(manifest.entries.size, 13);
+  assert.deepEqual([...members.keys()], ["bundle.json", "linux-64/repodata.json", `linux-64/${d.fileName}`]);
+
+  const kept = await run({ sources: [next], target: inside });
+  assert.deepEqual([kept.exitCode, kept.removed, listed(inside, "linux-64").length], [0, 0, 14]);
+  const followed = await run({ sources: [next], target: inside, delete: true });
+  assert.deepEqual([followed.exitCode, followed.removed], [0, 2]);
+  assert.deepEqual(listed(inside, "linux-64"), listed(later, "linux-64"));
+
+  // Too much at once is stopped on both sides, and nothing is changed.
+  const little = { ...channel(await upstream([a])), delete: true };
+  await assert.rejects(run({ ...little, target: most, sinceManifest: full }), { code: "MAX_DELETE" });
+  assert.ok(!existsSync(most));
+  assert.equal((await run({ ...little, target: most, sinceManifest: full, maxDelete: "100%" })).removed, 13);
+  const before = visible(inside);
+  await assert.rejects(run({ sources: [most], target: inside, delete: true }), { code: "MAX_DELETE" });
+  assert.deepEqual(visible(inside), before);
+});
+
+test("a source that can't be read takes nothing from a bundle", async () => {
+  const bundle = join(temporary(), "b.tar");
+  await run({ sources: written(temporary(), [b, c]), target: bundle });
+  const before = readFileSync(bundle);
+  const sources = [...written(temporary(), [c]), join(temporary(), "nowhere")];
+  const report = await run({ sources, target: bundle, delete: true });
+  assert.deepEqual([report.exitCode, report.removed], [1, 0]);
+  assert.ok(readFileSync(bundle).equals(before));
+});
+
 test("killed at any moment, the bundle that was there stays whole, and repeating the run finishes the new one", async () => {
   const packages = Array.from({ length: 40 }, (_, i) =>
     buildConda({ name: `k${i}`, files: { f: randomBytes(20_000) } }),

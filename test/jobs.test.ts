@@ -146,7 +146,7 @@ test("mistakes in jobs are told with their place and the nearest key", async () 
 
 /** Flags of mirror that are none of a job's: settings, output, and other names of the same. */
 const NOT_IN_JOBS =
-  "sources src tgt tgt-type target-path dry-run max-concurrent-downloads retry-attempts timeout-seconds limit-rate bandwidth report job config log-level log-format progress no-progress json quiet verbose no-color api-key s3-endpoint s3-region s3-addressing-style s3-anonymous";
+  "sources src tgt tgt-type target-path dry-run max-concurrent-downloads retry-attempts timeout-seconds limit-rate bandwidth report job config log-level log-format progress no-progress json quiet verbose no-color api-key explain delete-grace-days s3-endpoint s3-region s3-addressing-style s3-anonymous";
 
 test("whatever mirror can be told, a job can be told, and a flag that is a job's own is refused without a source", async () => {
   const { program } = await import("../src/cli/program.ts");

@@ -51,7 +51,11 @@ function refuseOwn(flags: MirrorFlags): void {
   const { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label, attestation } = flags;
   const own = { srcType, srcPath, targetType, mirrorOf, withDeps, platform, environment, sinceManifest, subdir };
   const ci = { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label, attestation };
-  const given = Object.entries({ ...own, ...ci }).find(([, value]) => value !== undefined)?.[0];
+  const { include, exclude, latest, latestPer, since, minAge, maxSize, explain, keepRemoved, maxDelete } = flags;
+  const { allowLicense, blockLicense, blockDependency, delete: remove } = flags;
+  const choice = { include, exclude, latest, latestPer, since, minAge, maxSize, explain, keepRemoved, maxDelete };
+  const more = { allowLicense, blockLicense, blockDependency, delete: remove };
+  const given = Object.entries({ ...own, ...ci, ...choice, ...more }).find(([, value]) => value !== undefined)?.[0];
   if (given === undefined) return;
   const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   throw new UsageError("BAD_FLAG", {

@@ -16,6 +16,22 @@ export const jobSchema = z
     src_path: one.optional().describe("Which packages of an archive or artifact: a regular expression."),
     target: some.describe("One or more targets, as for mirror."),
     target_type: one.optional().describe("The type of all its targets; inferred when absent."),
+    include: some.optional().describe("MatchSpecs: only what one of them matches."),
+    exclude: some.optional().describe("MatchSpecs: nothing that one of them matches; stronger than include."),
+    latest: z.int().min(1).optional().describe("So many of the newest versions of each name in each subdir."),
+    latest_per: z.enum(["name", "minor"]).optional().describe("What latest counts by."),
+    since: one.optional().describe("Only what was published since, such as 2025-01-31."),
+    min_age: one.optional().describe("Only what was published so long ago, such as 3d or 12h."),
+    max_size: one.optional().describe("Nothing larger, such as 200MB."),
+    allow_license: some.optional().describe("Only packages under these licences: names or globs."),
+    block_license: some.optional().describe("No packages that can only be had under these licences."),
+    block_dependency: some.optional().describe("No packages that depend on these: names or globs."),
+    delete: z.boolean().optional().describe("Also remove what the sources no longer have."),
+    keep_removed: z.boolean().optional().describe("With delete: files stay."),
+    max_delete: z
+      .union([z.int().min(0), one])
+      .optional()
+      .describe("With delete: stop when more of a subdir would go, such as 5% or 100."),
     subdirs: some.optional().describe("Subdirs of channels that are taken; all when absent."),
     platforms: some.optional().describe("Platforms of lock files, and those that with_deps solves for."),
     environments: some.optional().describe("Environments of lock files; all when absent."),

@@ -14,6 +14,7 @@ const counts = {
   added: count,
   replaced: count,
   kept: count,
+  removed: count.describe("Records that went from the index."),
   skipped: count,
   failed: count,
 };

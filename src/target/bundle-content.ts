@@ -32,6 +32,8 @@ export interface BundleParts {
   readonly additions: readonly Addition[];
   /** Packages that came in this run, by place. */
   readonly taken: ReadonlyMap<string, Received>;
+  /** Places of packages that the channel has no longer. */
+  readonly gone: ReadonlySet<string>;
 }
 
 /**
@@ -39,9 +41,9 @@ export interface BundleParts {
  * of the manifest to start from. Its manifest names the whole channel.
  * @throws SourceError BAD_BUNDLE when the file that is there is damaged
  */
-export async function nextBundle({ base, old, held, additions, taken }: BundleParts): Promise<NextBundle> {
+export async function nextBundle({ base, old, held, additions, taken, gone }: BundleParts): Promise<NextBundle> {
   const entries = new Map<string, BundleEntry>();
-  for (const [path, { entry, at }] of held) entries.set(path, { ...entry, here: at === "old" });
+  for (const [path, { entry, at }] of held) if (!gone.has(path)) entries.set(path, { ...entry, here: at === "old" });
   const added = new Map<string, Map<string, NewRecord>>();
   for (const { subdir, fileName, record, v3, current } of additions) {
     const path = `${subdir}/${fileName}`;

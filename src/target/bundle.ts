@@ -14,7 +14,7 @@ import type { Received } from "../transfer/worker-messages.ts";
 import { type Held, type NextBundle, nextBundle } from "./bundle-content.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import type { Addition } from "./subdir-job.ts";
-import type { Target } from "./target.ts";
+import type { Removals, Target } from "./target.ts";
 
 /**
  * A channel in one file, to be carried where no network goes. What an earlier run put into the file stays in it; what the
@@ -68,6 +68,9 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
     where: file,
     bundle: true,
     seen: { versionOf: () => undefined, remember: () => undefined, save: async () => undefined },
+    *held() {
+      for (const { entry } of held.values()) yield entry;
+    },
     async present(offers) {
       const found = new Map<string, Present[]>();
       for (const { fileName } of offers) {
@@ -98,7 +101,7 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
       await keep(received);
       return { outcome: decision === "add" ? "added" : "replaced", addition };
     },
-    async publish(additions, { warn }) {
+    async publish(additions, { warn }, removals) {
       try {
         const next = await nextBundle({
           base,
@@ -106,6 +109,7 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
           held,
           additions,
           taken: new Map([...taken].map(([p, t]) => [p, t.received])),
+          gone: placesIn(removals),
         });
         for (const path of next.dropped)
           warn(
@@ -175,6 +179,13 @@ function heldBefore(base: Manifest | undefined, old: Bundle | undefined): Readon
     else if (known?.sha256 === entry.sha256) held.set(path, { entry: { ...known, record: entry.record }, at: "base" });
   }
   return held;
+}
+
+function placesIn(removals: Removals | undefined): ReadonlySet<string> {
+  const places = new Set<string>();
+  for (const [subdir, { remove = [], takenBack = [] }] of removals ?? [])
+    for (const fileName of [...remove, ...takenBack]) places.add(`${subdir}/${fileName}`);
+  return places;
 }
 
 function presentOf({ entry }: { readonly entry: BundleEntry }): Present {

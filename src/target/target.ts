@@ -16,6 +16,8 @@ export interface Target {
   readonly where: string;
   /** Set where it is a channel's folder on this machine: a worker may put packages there that nothing has the name of. */
   readonly folder?: string;
+  /** Set where it has no index to compare with, and knows what it holds all the same. */
+  held?(): Iterable<{ readonly subdir: string; readonly fileName: string }>;
   /** It is a bundle: the one kind that makes differences to a manifest. */
   readonly bundle?: true;
   /** Where, or how, a worker may put packages that nothing has the name of; undefined when only `take` can. */
