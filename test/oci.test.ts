@@ -1,5 +1,6 @@
 // needs registry
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import { type OciRegistry, type StoredManifest, startRegistry, USER } from "./se
 import { type RepodataJson, repodata, temporary, written } from "./support/folders.ts";
 import { fixtures, needs } from "./support/needs.ts";
 
+const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
 const registryIsHere = needs(goProgram("registry"), "the registry");
 const at = { ...systemClock, now: () => Date.UTC(2026, 10, 25, 12, 34), sleep: async () => undefined, random: () => 0 };
 
@@ -243,6 +245,37 @@ test(
     assert.ok(mine.some((r) => r.method === "DELETE"));
     const image = pulled(`${channel}/noarch/big`, "1.0-0");
     assert.equal(layer(image, "application/vnd.conda.package.v2").digest, `sha256:${big.sha256}`);
+  },
+);
+
+test(
+  "a wrong password is refused with what to do next, and stands in no line of the log, whatever its level",
+  registryIsHere,
+  async () => {
+    const password = "wr0ng-and-secret";
+    const pair = Buffer.from(`${USER.username}:${password}`).toString("base64");
+    for (const auth of ["token", "basic"] as const) {
+      const guarded = await startRegistry(auth);
+      const sources = written(temporary(), [buildConda({ name: "a" })]);
+      for (const inAddress of [false, true]) {
+        const target = `oci://${inAddress ? `${USER.username}:${password}@` : ""}${guarded.host}/org/x`;
+        const env = {
+          PATH: process.env["PATH"],
+          HOME: temporary(),
+          NODE_NO_WARNINGS: "1",
+          ...(inAddress ? {} : { ORAS_USER: USER.username, ORAS_PASS: password }),
+        };
+        const args = [cli, "mirror", ...sources, "--target-path", target, "--log-level", "trace", "-v"];
+        const { code, said } = await new Promise<{ code: number; said: string }>((resolve) => {
+          execFile(process.execPath, args, { env }, (e, out, err) =>
+            resolve({ code: Number(e?.code ?? 0), said: out + err }),
+          );
+        });
+        assert.equal(code, 3, said);
+        assert.match(said, /ORAS_USER|credentials/);
+        assert.ok(!said.includes(password) && !said.includes(pair), said);
+      }
+    }
   },
 );
 
