@@ -123,14 +123,14 @@ export function program(exit: (code: number) => void): Command {
     .addOption(
       new Option(
         "--target-path <path>",
-        "the channel: a folder or s3://bucket/prefix; repeatable, each package is fetched once",
+        "the channel: a folder, s3://bucket/prefix, oci://host/name; repeatable, each package is fetched once",
       ).argParser(collect),
     )
     .addOption(new Option("--tgt <path>", "as --target-path").argParser(collect).hideHelp())
     .addOption(
       new Option(
         "--target-type <type>",
-        "inferred when absent (local, s3, minio, cache, prefix-dev, quetz, artifactory, anaconda, cloudsmith, gitea)",
+        "inferred when absent (local, s3, minio, oci, cache, conda-pkgs, prefix-dev, quetz, artifactory, anaconda, cloudsmith, gitea)",
       ),
     )
     .addOption(new Option("--tgt-type <type>", "as --target-type").hideHelp())

@@ -1,4 +1,4 @@
-import { open, readFile, stat } from "node:fs/promises";
+import { closeSync, constants, ftruncateSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** What a package cache of rattler has under one name. */
@@ -19,29 +19,35 @@ export interface CacheEntry {
 const REVISION = 8;
 const HASH = 32;
 
-/** What lies in a cache under an entry's name. */
-export async function readEntry(packages: string, name: string): Promise<CacheEntry> {
+/**
+ * What lies in a cache under an entry's name. Synchronous, like all here: a trip through the thread pool costs ten times what
+ * such a call does, and a package takes a dozen of them, one after the other.
+ */
+export function readEntry(packages: string, name: string): CacheEntry {
   const folder = join(packages, name);
-  const [bytes, there] = await Promise.all([
-    readFile(`${folder}.lock`).catch(() => undefined),
-    stat(folder).then(
-      (s) => s.isDirectory(),
-      () => false,
-    ),
-  ]);
+  const bytes = readOr(`${folder}.lock`);
+  const there = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
   const full = bytes !== undefined && bytes.length >= REVISION + HASH;
   return {
     there,
     locked: bytes !== undefined,
     revision: bytes && bytes.length >= REVISION ? Number(bytes.readBigUInt64BE(0)) : 0,
     sha256: full ? bytes.toString("hex", REVISION, REVISION + HASH) : undefined,
-    index: there ? await readIndexJson(folder) : undefined,
+    index: there ? readIndexJson(folder) : undefined,
   };
 }
 
-async function readIndexJson(folder: string): Promise<CacheEntry["index"]> {
+function readOr(path: string): Buffer | undefined {
   try {
-    const value = JSON.parse(await readFile(join(folder, "info", "index.json"), "utf8")) as { subdir?: unknown } | null;
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function readIndexJson(folder: string): CacheEntry["index"] {
+  try {
+    const value = JSON.parse(readFileSync(join(folder, "info", "index.json"), "utf8")) as { subdir?: unknown } | null;
     if (typeof value !== "object" || value === null) return undefined;
     return { subdir: typeof value.subdir === "string" ? value.subdir : undefined };
   } catch {
@@ -53,24 +59,15 @@ async function readIndexJson(folder: string): Promise<CacheEntry["index"]> {
  * Writes an entry's lock file in place, since clients may have it open: revision, and hash if it is known.
  * @param sha256 64 hex digits.
  */
-export async function writeEntryLock(
-  packages: string,
-  name: string,
-  revision: number,
-  sha256: string | undefined,
-): Promise<void> {
+export function writeEntryLock(packages: string, name: string, revision: number, sha256: string | undefined): void {
   const bytes = Buffer.alloc(sha256 === undefined ? REVISION : REVISION + HASH);
   bytes.writeBigUInt64BE(BigInt(revision), 0);
   if (sha256 !== undefined) bytes.write(sha256, REVISION, "hex");
-  const path = join(packages, `${name}.lock`);
-  const file = await open(path, "r+").catch((e: NodeJS.ErrnoException) => {
-    if (e.code !== "ENOENT") throw e;
-    return open(path, "w");
-  });
+  const fd = openSync(join(packages, `${name}.lock`), constants.O_RDWR | constants.O_CREAT, 0o666);
   try {
-    await file.write(bytes, 0, bytes.length, 0);
-    await file.truncate(bytes.length);
+    writeSync(fd, bytes, 0, bytes.length, 0);
+    ftruncateSync(fd, bytes.length);
   } finally {
-    await file.close();
+    closeSync(fd);
   }
 }

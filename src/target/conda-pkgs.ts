@@ -102,7 +102,8 @@ export async function openCondaPkgs(path: string, context: TargetContext): Promi
           const decision = decide(await readKept(pkgs, stem), received, onConflict, origin);
           if (decision === "skip" || (decision === "keep" && !cut)) return decision;
           await putArchive(received, decision === "replace" || cut, onConflict, origin);
-          await takePlace(unpacked, join(pkgs, stem), await scratch());
+          const aside = await scratch();
+          if (takePlace(unpacked, join(pkgs, stem), aside)) await rm(aside, { recursive: true, force: true });
           await appendFile(join(pkgs, "urls.txt"), `${urlOf(origin)}${EOL}`);
           return decision === "replace" ? "replace" : "add";
         };

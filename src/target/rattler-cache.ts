@@ -1,6 +1,7 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { parseFileName } from "../conda/file-name.ts";
 import { PackageError } from "../errors.ts";
 import type { OnConflict, Present } from "../plan/plan.ts";
@@ -16,6 +17,9 @@ import { openSeen } from "./seen.ts";
 import { takePlace, untilPlaced } from "./take-place.ts";
 import type { Target } from "./target.ts";
 import { makeTwins } from "./twins.ts";
+
+/** How many entries are looked at before other work gets a turn. */
+const ENTRIES_IN_A_ROW = 256;
 
 /** Threads that unpack: each decodes and writes, so that one for every core keeps it busy. */
 const MOST_THREADS = 4;
@@ -66,17 +70,13 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
     async present(offers) {
       twins.note(offers);
       const found = new Map<string, Present[]>();
-      const names = [...new Set(offers.map((o) => o.fileName))];
-      for (let i = 0; i < names.length; i += 64) {
-        await Promise.all(
-          names.slice(i, i + 64).map(async (fileName) => {
-            const { there, sha256, index } = await readEntry(packages, entryName(fileName));
-            if (!there || sha256 === undefined || !index) return;
-            const recorded = { sha256, ...archives.get(sha256) };
-            const subdir = index.subdir ?? "";
-            found.set(fileName, [{ subdir, fileName, recorded, fileSize: undefined, unpacked: true }]);
-          }),
-        );
+      for (const [i, fileName] of [...new Set(offers.map((o) => o.fileName))].entries()) {
+        if (i % ENTRIES_IN_A_ROW === 0) await setImmediate();
+        const { there, sha256, index } = readEntry(packages, entryName(fileName));
+        if (!there || sha256 === undefined || !index) continue;
+        const recorded = { sha256, ...archives.get(sha256) };
+        const subdir = index.subdir ?? "";
+        found.set(fileName, [{ subdir, fileName, recorded, fileSize: undefined, unpacked: true }]);
       }
       for (const offer of offers) {
         const present = twins.present(offer);
@@ -91,12 +91,12 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
       const addition = { subdir, fileName, record, sha256 };
       if (twins.has(fileName)) return { outcome: "skipped" };
       const name = entryName(fileName);
-      const early = decide(await readEntry(packages, name), received, onConflict, origin);
+      const early = decide(readEntry(packages, name), received, onConflict, origin);
       if (early === "skip") return { outcome: "skipped" };
       archives.remember(sha256, { md5, size });
       if (early === "keep") return { outcome: "kept", addition };
       const unpacked = await scratch();
-      let outcome: "add" | "keep" | "skip" | "replace";
+      let outcome: "add" | "keep" | "skip" | "replace" | undefined;
       try {
         const { listsFiles, warnings } = await unpackers.unpack(stagedPath, fileName, unpacked, signal);
         for (const w of warnings) warn(w);
@@ -105,14 +105,14 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
         const install = () =>
           untilPlaced(async () => {
             // Another writer may have come first.
-            const entry = await readEntry(packages, name);
+            const entry = readEntry(packages, name);
             const decision = decide(entry, received, onConflict, origin);
             if (decision !== "keep" && decision !== "skip") await putEntry(name, unpacked, entry, sha256);
             return decision;
           });
         outcome = await lock.run(install, signal);
       } finally {
-        await rm(unpacked, { recursive: true, force: true });
+        if (outcome !== "add" && outcome !== "replace") await rm(unpacked, { recursive: true, force: true });
       }
       if (outcome === "keep") return { outcome: "kept", addition };
       if (outcome === "skip") return { outcome: "skipped" };
@@ -136,9 +136,11 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
    */
   async function putEntry(name: string, unpacked: string, entry: CacheEntry, sha256: string): Promise<void> {
     let { revision } = entry;
-    if (entry.locked) await writeEntryLock(packages, name, ++revision, undefined);
-    await takePlace(unpacked, join(packages, name), await scratch());
-    await writeEntryLock(packages, name, revision + 1, sha256);
+    if (entry.locked) writeEntryLock(packages, name, ++revision, undefined);
+    const aside = await scratch();
+    const had = takePlace(unpacked, join(packages, name), aside);
+    writeEntryLock(packages, name, revision + 1, sha256);
+    if (had) await rm(aside, { recursive: true, force: true });
   }
 
   /** Marks a cache of ours as one, so that backups leave it out (bford.info/cachedir). */

@@ -1,4 +1,4 @@
-import { rename, rm } from "node:fs/promises";
+import { renameSync } from "node:fs";
 
 /** Another writer, who holds no lock of ours, put something there at the same moment. */
 export class Raced extends Error {}
@@ -7,23 +7,27 @@ export class Raced extends Error {}
 const TRIES = 10;
 
 /**
- * Gives an unpacked package its name; what had it goes. A reader sees the one or the other, or for a moment none.
+ * Gives an unpacked package its name; what had it goes aside. A reader sees the one or the other, or for a moment none.
  * @param aside a name that is free, on the same disk.
+ * @returns whether something lies aside.
  * @throws Raced when the name was taken between the two steps.
  */
-export async function takePlace(unpacked: string, final: string, aside: string): Promise<void> {
-  await rename(final, aside).catch((e: NodeJS.ErrnoException) => {
-    if (e.code !== "ENOENT") throw e;
-  });
+export function takePlace(unpacked: string, final: string, aside: string): boolean {
+  let had = true;
   try {
-    await rename(unpacked, final);
+    renameSync(final, aside);
+  } catch (e) {
+    if ((e as NodeJS.ErrnoException).code !== "ENOENT") throw e;
+    had = false;
+  }
+  try {
+    renameSync(unpacked, final);
   } catch (e) {
     const { code } = e as NodeJS.ErrnoException;
     if (code === "ENOTEMPTY" || code === "EEXIST" || code === "EPERM") throw new Raced(final, { cause: e });
     throw e;
-  } finally {
-    await rm(aside, { recursive: true, force: true });
   }
+  return had;
 }
 
 /** Runs what takes a place again when it was `Raced`: it looks anew at what is there. */

@@ -33,6 +33,7 @@ export class Tree {
   readonly #what: string;
   readonly #most: number;
   readonly #nodes = new Map<string, Node>([["", { kind: "folder", mode: undefined }]]);
+  readonly #umask = process.umask();
   #fd: number | undefined;
   readonly warnings = new Set<string>();
 
@@ -156,15 +157,16 @@ export class Tree {
       return this.#same(name, path);
     }
     this.#note(name, { kind: "file", size, runs });
-    const fd = openSync(path, "wx");
+    const wanted = (mode & 0o777) | 0o400;
+    const fd = openSync(path, "wx", wanted);
     this.#fd = fd;
     return {
       chunk(bytes) {
         for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
       },
       end: () => {
-        // The system takes no heed of the umask here, nor does rattler: the package says what its files are.
-        fchmodSync(fd, (mode & 0o777) | 0o400);
+        // The package says what its files are, whatever the umask, as rattler has it.
+        if ((wanted & this.#umask) !== 0) fchmodSync(fd, wanted);
         const time = Math.max(EARLIEST, Math.floor(mtime));
         futimesSync(fd, time, time);
         this.drop();
