@@ -4,7 +4,7 @@ import { headOf } from "./ci/checks.ts";
 import { type CiFilter, namePattern } from "./ci/filter.ts";
 import { namesText } from "./ci/names-text.ts";
 import { type GitHubAddress, parseGitHubAddress } from "./github/address.ts";
-import { type GitHubApi, githubApi } from "./github/api.ts";
+import { type GitHubApi, githubApi, webOf } from "./github/api.ts";
 import {
   artifactById,
   artifactsOfCommit,
@@ -22,9 +22,10 @@ import type { Source } from "./source.ts";
 
 /** Packages in artifacts of GitHub Actions and among the files of releases; see `parseGitHubAddress` for what is understood. */
 export function githubSource(text: string, context: SourceContext): Source {
-  const github = githubApi(context);
-  const address = parseGitHubAddress(text, github.web, context.tokens.github_api_url);
+  const { github_api_url: apiUrl } = context.tokens;
+  const address = parseGitHubAddress(text, webOf(apiUrl), apiUrl);
   const what = describeAddress(address);
+  const github = githubApi(what, context);
   const named = namePattern(context.ci);
   // What is inside one artifact tells more than the service does.
   const describe = address.what === "artifact" ? {} : { describe: (signal: AbortSignal) => described(signal) };

@@ -5,7 +5,7 @@ import type { Artifact } from "./ci/artifact.ts";
 import { packagesInArtifacts } from "./ci/artifact-packages.ts";
 import { type CheckState, openPulls, type Pull } from "./ci/checks.ts";
 import { namePattern } from "./ci/filter.ts";
-import { buildsOfPull, type PullArtifact, type PullBuilds, pullName, type Services } from "./ci/pull-builds.ts";
+import { buildsOfPull, type PullBuilds, pullName, type Services } from "./ci/pull-builds.ts";
 import { githubAddress } from "./github/address.ts";
 import { githubApi, webOf } from "./github/api.ts";
 import { nameOf, type Repository } from "./github/artifacts.ts";
@@ -59,8 +59,8 @@ export function pullRequestSource(text: string, context: SourceContext): Source 
   if (address.number === undefined && ci.commit !== undefined)
     throw refuse("--commit is of one pull request", "leave it out, or name the pull request");
   const named = namePattern(ci);
-  const services: Services = { github: githubApi(context), azure: azureApi(context), tokens };
   const what = address.number === undefined ? `open pull requests of ${nameOf(address)}` : pullName(address);
+  const services: Services = { github: githubApi(what, context), azure: azureApi(context), tokens };
 
   /** The pull requests that are meant, each with the commit that is. */
   const pulls = async (signal: AbortSignal): Promise<readonly (Pull & { readonly commit?: string | undefined })[]> => {
@@ -113,41 +113,24 @@ export function pullRequestSource(text: string, context: SourceContext): Source 
       if (failures[0]) throw failures[0];
     },
     async *describe(signal) {
-      for (const pull of await pulls(signal)) {
+      const all = await pulls(signal);
+      for (const pull of all) {
         const built = await buildsOfPull(pull, pull.commit, services, signal);
-        for (const check of built.checks) yield offeredCheck(check);
-        for (const one of built.artifacts) yield offeredArtifact(one);
+        const columns: Record<string, string> = all.length > 1 ? { "Pull Request": pullName(pull) } : {};
+        for (const check of built.checks) yield offeredCheck(check, columns);
+        for (const { offered, verdict } of built.artifacts) yield { ...offered, state: verdict, columns };
         for (const error of built.errors) context.warn(`${error.what}: ${error.why}`);
       }
     },
   };
 }
 
-function offeredCheck({ pull, commit, name, system, state, url }: CheckState): Offered {
-  return {
-    kind: "check",
-    name,
-    state,
-    columns: {
-      "Pull Request": pull,
-      Commit: commit.slice(0, 7),
-      System: system,
-      ...(url === undefined ? {} : { Page: url }),
-    },
-  };
-}
-
-function offeredArtifact({ artifact, verdict, expired, id, take, record }: PullArtifact): Offered {
-  return {
-    kind: "artifact",
-    id,
-    name: artifact.name,
-    state: verdict,
-    expired,
-    record,
-    ...(artifact.size === undefined ? {} : { size: artifact.size }),
-    ...(expired ? {} : { take }),
-  };
+function offeredCheck(
+  { commit, name, system, state, url }: CheckState,
+  more: Readonly<Record<string, string>>,
+): Offered {
+  const columns = { ...more, Commit: commit.slice(0, 7), System: system, ...(url === undefined ? {} : { Page: url }) };
+  return { kind: "check", name, state, columns };
 }
 
 /** Why there is nothing to take, as far as the checks tell. */

@@ -151,7 +151,7 @@ function isSafe(address: string, from: string): boolean {
 }
 
 /** The arguments of `mirror` that take an artifact. */
-export function takeAzureArtifact(of: AzureAddress, { name }: AzureArtifact): readonly string[] {
+function takeAzureArtifact(of: AzureAddress, { name }: AzureArtifact): readonly string[] {
   const exact = `^${name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")}$`;
   return ["--src-type", "azure", azureName(of), "--name-filter", exact];
 }

@@ -2,12 +2,12 @@ import type { TokenSettings } from "../../auth/credentials.ts";
 import { asMirrorError, InterruptedError, type MirrorError } from "../../errors.ts";
 import { type AzureAddress, azureName } from "../azure/address.ts";
 import type { AzureApi } from "../azure/api.ts";
-import { artifactsOfBuild, buildById, jobResults, takeAzureArtifact } from "../azure/builds.ts";
+import { artifactsOfBuild, buildById, jobResults, offeredAzureArtifact } from "../azure/builds.ts";
 import type { GitHubApi } from "../github/api.ts";
-import { artifactsOfRun, nameOf, takeArtifact, wholeSha } from "../github/artifacts.ts";
+import { artifactsOfRun, nameOf, offeredArtifact, wholeSha } from "../github/artifacts.ts";
+import type { Offered } from "../offered.ts";
 import type { Artifact } from "./artifact.ts";
 import { buildsBehind, type CheckResult, type CheckState, checksOf, headOf, type Pull } from "./checks.ts";
-import type { Foreign } from "./foreign-json.ts";
 import { azureVerdict, githubVerdict, type Verdict } from "./verdict.ts";
 
 export interface Services {
@@ -33,12 +33,8 @@ export interface PullArtifact {
   readonly artifact: Artifact;
   readonly verdict: Verdict;
   readonly expired: boolean;
-  /** What its service knows it by. */
-  readonly id: string;
-  /** The arguments of `mirror` that take it. */
-  readonly take: readonly string[];
-  /** What its service says of it. */
-  readonly record: Foreign;
+  /** What `info` tells of it. */
+  readonly offered: Offered;
 }
 
 /** "conda-forge/staged-recipes#12345" */
@@ -93,9 +89,7 @@ async function ofAzure(
       artifact,
       verdict: azureVerdict(artifact, build, jobs),
       expired: false,
-      id: String(artifact.id),
-      take: takeAzureArtifact(of, artifact),
-      record: artifact.record,
+      offered: offeredAzureArtifact(of, artifact),
     }));
 }
 
@@ -110,8 +104,6 @@ async function ofRun(
     artifact,
     verdict: githubVerdict(artifact, states),
     expired: artifact.expired,
-    id: String(artifact.id),
-    take: takeArtifact(pull, artifact),
-    record: artifact.record,
+    offered: offeredArtifact(pull, artifact),
   }));
 }

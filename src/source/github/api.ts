@@ -46,7 +46,11 @@ export function webOf(apiUrl: string): string {
   return url.origin;
 }
 
-export function githubApi({ api, http, credentials, retry, env, tokens, answers, warn }: Context): GitHubApi {
+/** @param about for people: what is asked for, first in every refusal */
+export function githubApi(
+  about: string,
+  { api, http, credentials, retry, env, tokens, answers, warn }: Context,
+): GitHubApi {
   const root = tokens.github_api_url.replace(/\/+$/, "");
   const web = webOf(root);
   const host = new URL(web).host;
@@ -92,7 +96,11 @@ export function githubApi({ api, http, credentials, retry, env, tokens, answers,
         if (answer.status === 304 && known) return { ...answer, body: known.body, headers: known.headers };
         if (answer.status === 200 || (options.stored && [301, 302, 307, 308].includes(answer.status))) return answer;
         if (limits.reached(answer, (await token()) !== undefined)) continue;
-        const refusal = refusedByGitHub(answer, url, { web, token: await token(), download: options.stored === true });
+        const refusal = refusedByGitHub(answer, `${about}: ${redactUrl(url)}`, {
+          web,
+          token: await token(),
+          download: options.stored === true,
+        });
         throw refusal ?? refusedBy(new URL(url), answer.status, answer.headers, messageOf(answer));
       }
     };

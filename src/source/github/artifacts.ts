@@ -116,7 +116,7 @@ export function refuseExpired(of: Repository, artifact: GitHubArtifact): void {
 }
 
 /** The arguments of `mirror` that take an artifact. */
-export function takeArtifact(of: Repository, { id }: GitHubArtifact): readonly string[] {
+function takeArtifact(of: Repository, { id }: GitHubArtifact): readonly string[] {
   return [`${nameOf(of)}#${id}`];
 }
 

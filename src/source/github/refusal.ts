@@ -20,10 +20,13 @@ interface Asked {
  * What GitHub means by a refusal, and what helps: which token, with which scope, and where to get it. Undefined for what
  * is no matter of tokens, and for what is there no more (404, 410) where that says enough.
  */
-export function refusedByGitHub(answer: ApiAnswer, url: string, asked: Asked): TransferError | SourceError | undefined {
+export function refusedByGitHub(
+  answer: ApiAnswer,
+  what: string,
+  asked: Asked,
+): TransferError | SourceError | undefined {
   const { status, headers } = answer;
   const { web, token, download } = asked;
-  const what = redactUrl(url);
   const words = messageOf(answer);
   const said = `GitHub answered ${status}${words ? `: ${words}` : ""}`;
   const refused = (why: string, next: string) => new TransferError("REFUSED", { what, why, next }, { mayPass: false });
@@ -70,7 +73,7 @@ export function refusedByGitHub(answer: ApiAnswer, url: string, asked: Asked): T
       why: token
         ? `it does not exist, or the token from ${token.from} may not see it (${said})`
         : `it does not exist, or it is private: no token was given (${said})`,
-      next: `check the name and number; if it is private, ${wanted}`,
+      next: `check the name and number (a path has to be there to be taken); if it is private, ${wanted}`,
     });
   return undefined;
 }
