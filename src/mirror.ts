@@ -5,12 +5,12 @@ import type { Settings } from "./config/settings.ts";
 import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorReport, Outcome, PlannedStep } from "./events.ts";
-import type { Following } from "./follow.ts";
+import { type Following, keepUnseen } from "./follow.ts";
 import type { IndexFiles } from "./index/index-files.ts";
 import { explained, offered } from "./offers.ts";
 import { makePlan, type Present, type Step } from "./plan/plan.ts";
 import { remember } from "./remember.ts";
-import { guard, removalsFor } from "./removal.ts";
+import { guard, removalsFor, spare } from "./removal.ts";
 import { makeReport } from "./report.ts";
 import { type MirrorOptions, openRun, type Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
@@ -43,14 +43,21 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       return makeReport(run, began, [], [], { explanations: await explained(options.explain, run) });
     const following = await offered(run.sources, run);
     const { refs, failures } = following;
-    guard(following, run.removal);
     const plans = await planFor(refs, run);
     const deps =
       options.withDeps === undefined ? undefined : { channel: options.withDeps, platforms: options.platforms ?? [] };
+    // What the packages need stays, and is known only when they are there.
+    if (!deps) guard(following, run.removal);
     const neededBy = async (results: readonly Brought[]): Promise<PackageRef[]> => {
       if (!deps || run.signal.aborted) return [];
       const needed = await enumerated(deps.channel, run, () => dependencies(deps, results, refs, run));
       failures.push(...needed.failures);
+      // Of a package that failed it is not known what it needs.
+      if (needed.failures.length > 0 || results.some((r) => r.outcome.outcome === "failed"))
+        following.incomplete = true;
+      keepUnseen(following, run);
+      spare(following, needed.refs);
+      guard(following, run.removal);
       return needed.refs;
     };
     if (options.dryRun) {

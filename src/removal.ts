@@ -1,5 +1,6 @@
 import { TargetError, UsageError } from "./errors.ts";
 import type { Following, Gone } from "./follow.ts";
+import type { PackageRef } from "./source/source.ts";
 import type { Removals, Target } from "./target/target.ts";
 
 /** How a target follows its sources in what they no longer have. */
@@ -72,6 +73,20 @@ export function guard(following: Following, removal: Removal | undefined): void 
       why: `${tooMuch.map(say).join(", ")}, more than --max-delete ${limit} allows; the source may have hiccuped`,
       next: "nothing was changed; if it is right, run again with a larger --max-delete, such as 100%",
     });
+  }
+}
+
+/** Keeps packages that are needed from going. */
+export function spare(following: Following, needed: readonly PackageRef[]): void {
+  const stays = new Set(
+    needed.map(({ subdir, fileName }) => (subdir === undefined ? fileName : `${subdir}/${fileName}`)),
+  );
+  for (const [target, subdirs] of following.gone) {
+    const left = subdirs.map((one): Gone => {
+      const gone = one.gone.filter((f) => !stays.has(f) && !stays.has(`${one.subdir}/${f}`));
+      return { ...one, gone, going: one.going - (one.gone.length - gone.length) };
+    });
+    following.gone.set(target, left);
   }
 }
 

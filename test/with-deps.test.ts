@@ -136,3 +136,25 @@ test("a channel that can't be read fails the dependencies, not the packages", as
   const failure = report.packages.find((p) => p.outcome === "failed");
   assert.ok(failure?.outcome === "failed" && /500/.test(failure.error.why), JSON.stringify(failure));
 });
+
+test("a target that follows its sources keeps what their packages need, and loses it with them", async () => {
+  const [source, folder] = [temporary(), temporary()];
+  written(source, [app, helper]);
+  for (const target of [join(folder, "channel"), join(folder, "bundle.tar")]) {
+    const options = { sources: [source], target, env: {}, withDeps: channel, delete: true };
+    assert.deepEqual([(await mirror(options)).added, (await mirror(options)).removed], [4, 0]);
+    const again = await mirror(options);
+    assert.deepEqual([again.added, again.kept, again.removed], [0, 4, 0]);
+    const unsolvable = await mirror({ ...options, withDeps: temporary() });
+    assert.deepEqual([unsolvable.exitCode, unsolvable.removed], [1, 0]);
+    const damaged = temporary();
+    written(damaged, [{ ...app, bytes: Buffer.from("no package") }, helper]);
+    const failed = await mirror({ ...options, sources: [damaged] });
+    assert.deepEqual([failed.exitCode, failed.removed], [1, 0]);
+    const only = { ...options, sources: [join(source, helper.fileName)], maxDelete: "100%" };
+    const planned = await mirror({ ...only, dryRun: true });
+    assert.equal(planned.plan?.filter((s) => s.do === "remove").length, 2);
+    const left = await mirror(only);
+    assert.deepEqual([left.exitCode, left.kept, left.removed], [0, 2, 2], target);
+  }
+});
