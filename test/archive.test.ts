@@ -105,6 +105,7 @@ test("--src-path is searched for in the whole inner path, and every match is tak
   assert.deepEqual(await added("\\.conda$"), names(one, three));
   assert.deepEqual(await added("noarch"), names(three));
   assert.deepEqual(await added("(?i)NOARCH"), names(three));
+  assert.deepEqual(await added("\\A(?P<inner>conda_\\w+)\\.zip/.*/one.*\\.conda\\z"), names(one));
 });
 
 test("when nothing matches, the error lists what is there, and no more than is good to read", async () => {

@@ -1,13 +1,16 @@
 import { UsageError } from "../errors.ts";
 
 /**
- * The regular expression of `--src-path` and of filters. JavaScript's own, and `(?i)` and the like in front, as other engines write flags.
+ * The regular expression of `--src-path` and of filters. JavaScript's own, and what other engines write otherwise: `(?i)` and
+ * the like in front, `(?P<name>…)`, `\A` and `\z` at the ends.
  * @throws UsageError BAD_FLAG
  */
 export function memberPattern(text: string, flag = "--src-path"): RegExp {
   const flags = /^\(\?([ims]+)\)/.exec(text);
   try {
-    return new RegExp(flags ? text.slice(flags[0].length) : text, flags?.[1]);
+    const bare = flags ? text.slice(flags[0].length) : text;
+    const own = bare.replaceAll("(?P<", "(?<").replace(/^\\A/, "^").replace(/\\z$/, "$");
+    return new RegExp(own, flags?.[1]);
   } catch (e) {
     throw new UsageError("BAD_FLAG", {
       what: `${flag} ${text}`,
