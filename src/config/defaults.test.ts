@@ -15,7 +15,18 @@ test("what passes without the schema passes it too, with the same outcome", () =
     fc.double(),
     fc.constantFrom(0, 1, 100, 101, 1000, 1001),
   );
-  const value = fc.oneof(number, fc.string(), fc.constantFrom(null, true, "3"));
+  const address = fc.oneof(
+    fc.webUrl(),
+    fc.constantFrom(
+      "http://localhost:9000",
+      "https://s3.example.com",
+      "http://127.0.0.1:1",
+      "http://a.1",
+      "http://x-",
+      "auto",
+    ),
+  );
+  const value = fc.oneof(number, fc.string(), address, fc.constantFrom(null, true, "3"));
   let passed = 0;
   fc.assert(
     fc.property(fc.dictionary(key, value, { maxKeys: 2, noNullPrototype: true }), (values) => {

@@ -37,6 +37,14 @@ const PLAIN: Partial<Record<keyof Settings, readonly [least: number, most: numbe
   timeout_seconds: [1, 86_400],
 };
 
+/** Settings of S3 that most runs to a bucket give, and the plain forms of each. */
+const PLAIN_TEXT: Partial<Record<keyof Settings, RegExp>> = {
+  s3_region: /^[a-z0-9-]+$/,
+  s3_endpoint:
+    /^https?:\/\/[a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)*(?::[1-9]\d{0,4})?$|^https?:\/\/127\.0\.0\.1(?::[1-9]\d{0,4})?$/,
+  s3_addressing_style: /^(?:auto|path|virtual-host)$/,
+};
+
 /**
  * Whether values can be seen to be right without the schema, whose library takes longer to load than everything else of a
  * small run together (70 ms of processor time, 17 MB). False says nothing: then the schema decides.
@@ -45,6 +53,8 @@ export function plainlyRight(values: Readonly<Record<string, unknown>>): values 
   return Object.entries(values).every(([key, value]) => {
     if (Object.hasOwn(DEFAULTS, key) && typeof DEFAULTS[key as keyof Settings] === "boolean")
       return typeof value === "boolean";
+    const form = Object.hasOwn(PLAIN_TEXT, key) ? PLAIN_TEXT[key as keyof Settings] : undefined;
+    if (form) return typeof value === "string" && form.test(value) && (key !== "s3_endpoint" || URL.canParse(value));
     const range = Object.hasOwn(PLAIN, key) ? PLAIN[key as keyof Settings] : undefined;
     return (
       range !== undefined && Number.isInteger(value) && (value as number) >= range[0] && (value as number) <= range[1]
