@@ -90,6 +90,7 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
     const held = {
       http,
       api,
+      requests,
       credentials,
       retry,
       env,

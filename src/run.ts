@@ -141,6 +141,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   const context = sourceContext(options, settings, {
     http,
     api,
+    requests,
     credentials,
     retry,
     env,

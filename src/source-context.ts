@@ -1,4 +1,4 @@
-import type { Clients } from "./clients.ts";
+import { type Clients, s3Of } from "./clients.ts";
 import type { Settings } from "./config/settings.ts";
 import type { MirrorOptions } from "./run.ts";
 import { channelLookup } from "./source/channel-lookup.ts";
@@ -18,7 +18,7 @@ export type SourceOptions = Pick<
 export function sourceContext(
   options: SourceOptions,
   settings: Settings,
-  held: Pick<Clients, "api" | "credentials"> & { readonly http: HttpClient } & Pick<
+  held: Pick<Clients, "api" | "credentials" | "requests"> & { readonly http: HttpClient } & Pick<
       SourceContext,
       "retry" | "env" | "scratch" | "warn" | "onCheck" | "onRead"
     >,
@@ -26,6 +26,7 @@ export function sourceContext(
   const { http, retry } = held;
   return {
     ...held,
+    s3: s3Of(settings),
     channels: channelLookup({ http, retry }),
     mirrors: (options.mirrorOf ?? []).map(parseMirrorOf),
     members: options.sourcePath === undefined ? undefined : memberPattern(options.sourcePath),

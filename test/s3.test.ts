@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { promisify } from "node:util";
@@ -13,7 +13,7 @@ import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { S3_KINDS, type S3Server, SECRET, startS3 } from "./servers/s3-server.ts";
 import { noteKeys, objects, uploads } from "./support/bucket.ts";
 import { cliRun } from "./support/cli.ts";
-import { type RepodataJson, temporary, written } from "./support/folders.ts";
+import { listed, type RepodataJson, temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
 
 const run = promisify(execFile);
@@ -176,6 +176,44 @@ for (const kind of S3_KINDS) {
         settings: { write_channeldata: false, write_html: false },
       });
       assert.deepEqual([elsewhere.read, elsewhere.kept], [0, 2]);
+    });
+
+    test("follows its source: with --delete records go at once, files after their grace period, and what comes back stays", async () => {
+      const bucket = await server.bucket();
+      const [channel, parts] = [temporary(), temporary()];
+      const [, libPath] = written(parts, [app, lib, data]) as [string, string];
+      await mirror({ sources: [parts], target: channel, env: {} });
+      let now = Date.UTC(2026, 10, 1);
+      const clock = { now: () => now, sleep: async () => undefined, random: () => 0 };
+      const follow = () => take(bucket, [`file://${channel}`], { sourceType: "channel", delete: true, clock });
+      assert.equal((await follow()).added, 3);
+      rmSync(join(channel, "linux-64", lib.fileName));
+      await indexChannel({ channel, env: {} });
+      const key = `ch/linux-64/${lib.fileName}`;
+      const listedLib = async () => Object.keys((await index(server, bucket, "linux-64")).packages);
+      assert.equal((await follow()).removed, 1);
+      assert.deepEqual([await listedLib(), key in (await objects(server, bucket))], [[], true]);
+      now += 8 * 24 * 3600_000;
+      await follow();
+      assert.equal(key in (await objects(server, bucket)), false);
+      await mirror({ sources: [libPath], target: channel, env: {} });
+      assert.equal((await follow()).added, 1);
+      assert.deepEqual([await listedLib(), key in (await objects(server, bucket))], [[lib.fileName], true]);
+    });
+
+    test("is a source too: what lies in one bucket is taken to a folder and to another bucket", async () => {
+      const [bucket, other] = [await server.bucket(), await server.bucket()];
+      const [source, folder] = [temporary(), temporary()];
+      written(source, [app, lib, data]);
+      await take(bucket, [source]);
+      const copied = await mirror({ sources: [`s3://${bucket}/ch`], target: folder, env: server.env });
+      assert.deepEqual([copied.added, copied.failed, copied.exitCode], [3, 0, 0]);
+      assert.deepEqual(listed(folder, "linux-64"), [app.fileName, lib.fileName].sort());
+      assert.equal((await mirror({ sources: [`s3://${bucket}/ch`], target: folder, env: server.env })).kept, 3);
+      assert.equal((await take(other, [`s3://${bucket}/ch/noarch`])).added, 1);
+      const ended = await cliRun(["mirror", `s3://${bucket}/none`, "--target-path", folder], server.env);
+      assert.equal(ended.code, 3);
+      assert.match(ended.err, /no channel is there/);
     });
 
     test("takes a package of 300 MB in parts, with little memory, and leaves no part behind", async () => {

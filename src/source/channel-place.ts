@@ -5,8 +5,9 @@ import type { CredentialStore } from "../auth/credential-store.ts";
 import { isSubdir } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
 import { SourceError, TransferError } from "../errors.ts";
+import type { S3Wishes } from "../s3/address.ts";
 import type { ApiClient } from "../transfer/api.ts";
-import type { HttpClient } from "../transfer/http.ts";
+import type { HttpClient, HttpSettings } from "../transfer/http.ts";
 import { openFile } from "../transfer/open-file.ts";
 import type { Place } from "../transfer/place.ts";
 import { pool } from "../transfer/pool.ts";
@@ -15,6 +16,7 @@ import { redactUrl } from "../transfer/redact.ts";
 import { type RetryOptions, withRetries } from "../transfer/retry.ts";
 import { type ChannelAddress, isChannelFolder } from "./channel-address.ts";
 import { ociPlace } from "./channel-oci.ts";
+import { s3Place } from "./channel-s3.ts";
 
 /** A file of a channel, and what names this state of it. */
 export interface ChannelFile {
@@ -56,6 +58,9 @@ export interface ChannelPlace {
 export interface PlaceContext {
   readonly http: HttpClient;
   readonly retry: Omit<RetryOptions, "signal">;
+  /** Needed for channels in buckets. */
+  readonly requests?: HttpSettings;
+  readonly s3?: S3Wishes;
   /** Needed for channels in registries. */
   readonly api?: ApiClient;
   readonly credentials?: CredentialStore;
@@ -70,7 +75,9 @@ export function openChannelPlace(address: ChannelAddress, context: PlaceContext)
   const { base } = address;
   if ("folder" in base) return folderPlace(address, resolve(base.folder), context);
   if (/^https?:/i.test(base.url)) return urlPlace(address, base.url, context);
-  const { http, retry, api, credentials, env } = context;
+  const { http, retry, api, credentials, env, requests, s3 } = context;
+  if (/^s3:/i.test(base.url) && requests && s3 && credentials && env)
+    return s3Place(address, base.url, { http, requests, retry, credentials, env, s3 }, knownSubdirs());
   if (/^oci:/i.test(base.url) && api && credentials && env)
     return ociPlace(address, base.url, { http, retry, api, credentials, env }, knownSubdirs());
   throw new SourceError("UNREADABLE", {

@@ -7,9 +7,10 @@ import { formatOf } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
 import { UsageError } from "../errors.ts";
 import type { LockChoice } from "../lock/choose.ts";
+import type { S3Wishes } from "../s3/address.ts";
 import type { AnswerMemory } from "../transfer/answers.ts";
 import type { ApiClient } from "../transfer/api.ts";
-import type { HttpClient } from "../transfer/http.ts";
+import type { HttpClient, HttpSettings } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import type { ReadProgress } from "./archive/walk.ts";
@@ -39,6 +40,9 @@ export interface SourceContext {
   /** Requests to services. */
   readonly api: ApiClient;
   readonly credentials: CredentialStore;
+  /** What a source that opens connections of its own makes them with. */
+  readonly requests: HttpSettings;
+  readonly s3: S3Wishes;
   readonly retry: Omit<RetryOptions, "signal">;
   readonly env: NodeJS.ProcessEnv;
   readonly channels: ChannelLookup;

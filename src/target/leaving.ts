@@ -2,7 +2,7 @@ import { isPackageName } from "../conda/file-name.ts";
 import { isGone } from "../index/merge.ts";
 import { findRecord } from "../index/repodata.ts";
 import type { SubdirState } from "./index-state.ts";
-import type { SubdirJob, SubdirWish } from "./subdir-job.ts";
+import { assertNewest, type SubdirJob, type SubdirWish } from "./subdir-job.ts";
 
 /** How long files stay that no index lists any more, where nothing else is said: caches of clients forget within a week (CEP 16). */
 export const WEEK = 7 * 24 * 60 * 60 * 1000;
@@ -48,6 +48,7 @@ export async function removeLeft(
   for (const [fileName, since] of Object.entries(leaving)) {
     if (listed(fileName)) delete leaving[fileName];
     else if (options.now - since >= grace) {
+      await assertNewest(job);
       await store.remove(`${subdir}/${fileName}`, signal);
       delete leaving[fileName];
     }

@@ -12,7 +12,7 @@ import {
 } from "../index/shards.ts";
 import type { RunExportsOf } from "./publish-run-exports.ts";
 import type { NewFile } from "./store.ts";
-import { asSeen, type SubdirJob, writeFile } from "./subdir-job.ts";
+import { asSeen, assertNewest, type SubdirJob, writeFile } from "./subdir-job.ts";
 
 const INDEX = "repodata_shards.msgpack.zst";
 
@@ -53,6 +53,7 @@ export async function publishShards(job: SubdirJob, runExports: RunExportsOf): P
   for (const [sha256, since] of Object.entries(unreferenced)) {
     if (named.has(sha256)) delete unreferenced[sha256];
     else if (options.now - since >= grace) {
+      await assertNewest(job);
       await store.remove(`${subdir}/${shardPath(sha256)}`, signal);
       delete unreferenced[sha256];
     }

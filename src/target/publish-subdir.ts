@@ -111,7 +111,10 @@ export async function publishSubdir(
     if (jsonVersion === undefined) await removeStale(job);
     if (files.shards) unreferenced = await publishShards(job, runExports);
   }
-  if (store.lockless) await tellOfOthers(job, progress);
+  if (store.lockless) {
+    await putBack(job);
+    await tellOfOthers(job, progress);
+  }
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
@@ -136,6 +139,14 @@ async function versionsOf(
 ): Promise<Map<string, string>> {
   const found = await Promise.all(names.map((name) => store.stat(`${subdir}/${name}`, signal)));
   return new Map(names.flatMap((name, i) => (found[i] ? [[name, found[i].version] as const] : [])));
+}
+
+/** Puts back files that another run removed before it could see that they are listed again. */
+async function putBack({ store, subdir, wish, signal }: SubdirJob): Promise<void> {
+  for (const { fileName, ensure } of wish.additions) {
+    if (!ensure || (await store.stat(`${subdir}/${fileName}`, signal))) continue;
+    await store.put(`${subdir}/${fileName}`, ensure, "any", signal);
+  }
 }
 
 /** Warns where another run replaced a file at the same moment: then its record may be the other one's. */

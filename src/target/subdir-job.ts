@@ -3,7 +3,7 @@ import type { IndexChange } from "../index/merge.ts";
 import type { Patch } from "../index/patch.ts";
 import type { Repodata } from "../index/repodata.ts";
 import type { SubdirState } from "./index-state.ts";
-import type { Pieces, Precondition, StagedFile, Store } from "./store.ts";
+import { type Pieces, type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
 
 /** A package that is in place (or staged to replace one) and has to be in the index. */
 export interface Addition {
@@ -124,6 +124,17 @@ export async function writeDerived(
     }
   }
   await writeFile(job, name, content(), asSeen(job, name));
+}
+
+/**
+ * Before something is removed: whether the index still is the one that does without it, where nothing keeps others out.
+ * @throws PreconditionFailed
+ */
+export async function assertNewest({ store, subdir, versions, signal }: SubdirJob): Promise<void> {
+  const ours = versions["repodata.json"];
+  if (!store.lockless || ours === undefined) return;
+  const path = `${subdir}/repodata.json`;
+  if ((await store.stat(path, signal))?.version !== ours) throw new PreconditionFailed(path);
 }
 
 /** When a file that is made from the index may be written. */

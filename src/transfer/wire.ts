@@ -122,7 +122,10 @@ class Origin {
   rest(connection: Connection): void {
     const next = this.#next();
     if (next) connection.carry(next);
-    else this.#idle.push(connection);
+    else {
+      connection.idle();
+      this.#idle.push(connection);
+    }
   }
 
   gone(connection: Connection): void {
@@ -204,6 +207,11 @@ class Connection {
       });
   }
 
+  /** Has nothing to do: the process may end. */
+  idle(): void {
+    this.#socket.unref();
+  }
+
   /** Sends a request; the connection must be idle. */
   carry(exchange: Exchange): void {
     if (exchange.over) {
@@ -214,6 +222,7 @@ class Connection {
     if (this.#carried++ > 0) this.#wait(this.#origin.shared.limits.idleTimeoutMs);
     if (this.#held) exchange.extend(this.#held.until - performance.now());
     exchange.begin(this);
+    this.#socket.ref();
     const { head, body } = exchange.request;
     if (!body) {
       this.#socket.write(head, "latin1");
