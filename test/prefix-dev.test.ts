@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -174,6 +174,26 @@ test("attestations that lie beside packages are carried along, those about other
   const upstream = await fileServer({ [b.fileName]: b.bytes, [`${b.fileName}.v0.sigs`]: Buffer.from(older) });
   await run(remote, { env: remote.env, sources: [`${upstream.url}/${b.fileName}`] });
   assert.deepEqual(JSON.parse(attestationOf(remote, b) ?? "null"), JSON.parse(bundleAbout(b, ', "first": 1')));
+});
+
+test("a whole channel goes to prefix.dev with the attestations that it has", async () => {
+  const [server, channel] = [await serviceServer(prefixDev), temporary()];
+  await mirror({ sources: written(temporary(), packages), target: channel, env: {} });
+  const index = readFileSync(join(channel, "noarch/repodata.json"));
+  const files = Object.fromEntries(packages.map((p) => [`noarch/${p.fileName}`, p.bytes]));
+  const sidecar = Buffer.from(`[${bundleAbout(a)}]`);
+  const upstream = await fileServer({
+    ...files,
+    "noarch/repodata.json": index,
+    [`noarch/${a.fileName}.sigs`]: sidecar,
+  });
+  const options = { env: server.env, sources: [upstream.url], sourceType: "channel" };
+  const { report, said } = await run(server, options);
+  assert.deepEqual([report.exitCode, report.added], [0, 2], said);
+  assert.deepEqual(JSON.parse(attestationOf(server, a) ?? "null"), JSON.parse(bundleAbout(a)));
+  assert.equal(attestationOf(server, b), undefined);
+  const again = await run(server, options);
+  assert.deepEqual([again.report.kept, server.uploads.length], [2, 2]);
 });
 
 test("an attestation that can't be read now keeps its package back", async () => {

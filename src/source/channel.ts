@@ -8,7 +8,7 @@ import { type ChannelAddress, channelAddress } from "./channel-address.ts";
 import { readWholeIndex, type Upstream, type UpstreamState } from "./channel-index.ts";
 import { type ChannelPlace, openChannelPlace, type PlaceContext } from "./channel-place.ts";
 import { openShards, type ShardedIndex } from "./channel-shards.ts";
-import type { PackageRef, Source } from "./source.ts";
+import { type PackageRef, SIDECARS, type Source } from "./source.ts";
 import { type MirrorOf, mirrorsOf } from "./url.ts";
 
 /** A whole channel as a source: its records are known before a package is looked at. */
@@ -123,7 +123,8 @@ function offerOf(
     throw refuse(
       `it stands in the index of ${subdir}, and says that it is for ${isSubdir(facts.subdir) ? facts.subdir : "no subdir"}`,
     );
-  const packagePlace = place.package(upstream.packagesAt + encodedFor(upstream.packagesAt, fileName));
+  const address = upstream.packagesAt + encodedFor(upstream.packagesAt, fileName);
+  const packagePlace = place.package(address);
   const url = packagePlace.address && "url" in packagePlace.address ? packagePlace.address.url : undefined;
   const fallbacks = url === undefined ? [] : mirrorsOf(url, mirrors).map((to) => place.package(to));
   const runExports = upstream.runExports(fileName);
@@ -139,6 +140,9 @@ function offerOf(
     ...(facts.size === undefined ? {} : { size: facts.size }),
     ...(runExports ? { runExports } : {}),
     ...(fallbacks.length > 0 ? { fallbacks } : {}),
+    ...(url !== undefined && /^https?:/i.test(url)
+      ? { sidecars: () => SIDECARS.map((suffix) => place.package(`${address}${suffix}`)) }
+      : {}),
   };
 }
 
