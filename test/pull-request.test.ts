@@ -309,6 +309,7 @@ test("all open pull requests of a person, of a label, and several by their addre
     return report.packages.map((p) => p.fileName[1]).sort();
   };
   assert.deepEqual(await taken(STAGED, { author: "ada" }), ["0", "1"]);
+  assert.deepEqual(await taken(STAGED, { author: "@me" }), ["0", "1"]);
   assert.deepEqual(await taken("staged-recipes", { label: "python" }), ["0", "2"]);
   assert.deepEqual(await taken(STAGED, { author: "ada", label: "python" }), ["0"]);
   assert.deepEqual(await taken(STAGED, { author: "nobody" }), []);

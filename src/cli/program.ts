@@ -160,7 +160,10 @@ export function program(exit: (code: number) => void): Command {
     .option("--definition <name|id>", "only builds of this Azure pipeline")
     .option("--max-builds <n>", "how many of an Azure project's newest builds (1; 50 with a filter)", positiveWhole)
     .option("--allow-failed", "also what failed CI builds made")
-    .option("--author <login>", "all open pull requests of this person, in the repository that is the source")
+    .option(
+      "--author <login>",
+      "all open pull requests of this person (@me: yours), in the repository that is the source",
+    )
     .option("--label <name>", "all open pull requests with this label")
     .option("--with-deps <channel>", "also take what the packages need, solved, from this channel")
     .addOption(

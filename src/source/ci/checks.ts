@@ -2,7 +2,7 @@ import { type AzureAddress, azureAddress } from "../azure/address.ts";
 import { githubAddress } from "../github/address.ts";
 import type { GitHubApi } from "../github/api.ts";
 import { nameOf, pathOf, type Repository } from "../github/artifacts.ts";
-import { type Foreign, numberOf, shownOf, textOf, within } from "./foreign-json.ts";
+import { badAnswer, type Foreign, numberOf, shownOf, textOf, within } from "./foreign-json.ts";
 
 /** What a CI system says of a commit. */
 export interface CheckState {
@@ -164,7 +164,10 @@ export async function openPulls(
   signal: AbortSignal,
 ): Promise<Pull[]> {
   const query = new URLSearchParams({ state: "open" });
-  if (author !== undefined) query.set("creator", author);
+  // As GitHub's own search has it.
+  const creator = author === "@me" ? textOf(await github.get("/user", signal), "login") : author;
+  if (creator !== undefined) query.set("creator", creator);
+  else if (author !== undefined) throw badAnswer("/user", "GitHub does not say whose the token is");
   if (label !== undefined) query.set("labels", label);
   const pulls: Pull[] = [];
   // Pull requests are issues to GitHub; issues alone can be asked for by author and label.

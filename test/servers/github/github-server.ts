@@ -294,6 +294,8 @@ function router(it: GitHubServer): (asked: Asked) => Answer {
   ];
 
   return (asked) => {
+    if (asked.path === "/user" && asked.token) return ok(make.me(asked.token.of ?? "ada"));
+    if (asked.path === "/user") return { status: 401, body: error(401, "Requires authentication") };
     const [, repo = "", rest = ""] = /^\/repos\/([^/]+\/[^/]+)\/(.*)$/.exec(asked.path) ?? [];
     const name = it.renamed.get(repo);
     if (name !== undefined) {

@@ -414,5 +414,22 @@ export function objects(api: string, web: string) {
     };
   };
 
-  return { artifact, run, check, combined, pull, issue, asset, release, commit };
+  const me = (login: string) => ({
+    ...user(login),
+    name: null,
+    company: null,
+    blog: null,
+    location: null,
+    email: null,
+    hireable: null,
+    bio: null,
+    public_repos: 1,
+    public_gists: 0,
+    followers: 0,
+    following: 0,
+    created_at: WHEN,
+    updated_at: WHEN,
+  });
+
+  return { me, artifact, run, check, combined, pull, issue, asset, release, commit };
 }

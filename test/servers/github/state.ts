@@ -65,6 +65,8 @@ export interface Token {
   readonly kind: "classic" | "fine-grained";
   /** Scopes of a classic one ("repo"); permissions of a fine-grained one ("actions=read"). */
   readonly may: readonly string[];
+  /** Whose it is. Default: "ada". */
+  readonly of?: string;
   /** It was good once. */
   readonly expired?: boolean;
 }
