@@ -57,7 +57,12 @@ function lockedBy(
   waiting: () => void,
 ): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ["ignore", "ignore", "ignore", fd], env: { PATH: env["PATH"] } });
+    // In a group of its own: an interrupt from the terminal is ours to answer.
+    const child = spawn(command, args, {
+      stdio: ["ignore", "ignore", "ignore", fd],
+      env: { PATH: env["PATH"] },
+      detached: true,
+    });
     const timer = setTimeout(waiting, WAITING_MS);
     const stop = () => child.kill();
     signal.addEventListener("abort", stop);
