@@ -170,7 +170,7 @@ test("whatever a file holds, it is read or refused in three parts, and no secret
         assert.ok(e.what && e.why && e.next && !e.message.includes("s3cret"), e.message);
       }
     }),
-    { numRuns: 1500 },
+    { numRuns: 600 },
   );
 });
 
