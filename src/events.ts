@@ -93,6 +93,7 @@ export interface MirrorReport extends Omit<TargetReport, "target" | "error"> {
   readonly plan?: readonly PlannedStep[];
   /** Why packages are taken or left out, where that was asked. */
   readonly explanations?: readonly Explanation[];
+  /** What became of each package; of runs over more than 100,000, of those that failed. */
   readonly packages: readonly Outcome[];
   /** What the run ends with on the command line: 0, 1, 3 or 130. */
   readonly exitCode: 0 | 1 | 3 | 130;

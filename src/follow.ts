@@ -1,10 +1,12 @@
+import { join } from "node:path";
 import { chooseRecords } from "./choose/choose-index.ts";
 import { hopeless, rulesFor } from "./choose/rules.ts";
 import { asMirrorError, InterruptedError, isInterruption, type MirrorError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
 import { letGo } from "./index/let-go.ts";
-import { entryAt, entryNamed, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
+import { emptyRepodata, entryAt, entryNamed, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
 import { type Chosen, type IndexSummary, summarise } from "./index/summary.ts";
+import { type Pending, type PendingEntry, writePending } from "./pending.ts";
 import { type KnownBefore, type ReadSubdir, readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
 import type { ChannelSource } from "./source/channel.ts";
@@ -32,23 +34,25 @@ export interface State {
   readonly key: string;
   readonly subdir: string;
   readonly followed: Omit<FollowedSubdir, "target">;
-  /** The version of the target's index that was compared. */
-  readonly compared: string | undefined;
+  /** The version of the target's index that was compared, then of what we made of it; null once another writer came between. */
+  compared: string | undefined | null;
   readonly shardIndex: Uint8Array | undefined;
-  /** Files that have to come for it. */
-  readonly offered: ReadonlySet<string>;
 }
 
 /** What whole channels have for the targets of a run. */
 export interface Following {
   /** Packages that a target lacks, or whose record there is another. */
   readonly refs: PackageRef[];
+  /** Where there are too many to be in memory at once: further ones, in files of the run. */
+  readonly pending: Pending[];
   readonly failures: Outcome[];
   /** Packages that a target has as they are. */
   readonly kept: Map<Target, number>;
   readonly gone: Map<Target, Gone[]>;
   /** To be remembered of the only target when all of it has come. */
   readonly states: State[];
+  /** Subdirs that lack something of what was offered. */
+  readonly unfinished: Set<string>;
   /** Whether something could not be read: then nothing goes because it was not seen. */
   incomplete: boolean;
 }
@@ -68,10 +72,12 @@ export async function follow(
 ): Promise<Following> {
   const following: Following = {
     refs: [],
+    pending: [],
     failures: [],
     kept: new Map(),
     gone: new Map(),
     states: [],
+    unfinished: new Set(),
     incomplete: false,
   };
   const having = new Map<string, ChannelSource[]>();
@@ -168,7 +174,7 @@ class Subdir {
     for (const [i, channel] of channels.entries()) {
       const from = read[i];
       if (from && from !== "unchanged")
-        this.#compare(channel, from, summaries, { takenBack, claimed, compared, known: known[i] });
+        await this.#compare(channel, from, summaries, { takenBack, claimed, compared, known: known[i] });
     }
     for (const name of claimed) takenBack.delete(name);
     const only = read.map((r) => (r && r !== "unchanged" ? r.only : undefined))[0];
@@ -220,12 +226,12 @@ class Subdir {
   }
 
   /** Compares a channel's records with those of the targets, and offers what differs. */
-  #compare(
+  async #compare(
     channel: ChannelSource,
     from: ReadSubdir,
     summaries: ReadonlyMap<Target, IndexSummary>,
     so: { takenBack: Set<string>; claimed: Set<string>; compared: string | undefined; known: Known | undefined },
-  ): void {
+  ): Promise<void> {
     const { run, subdir, following } = this;
     const { upstream, only, shardIndex } = from;
     const { chosen, waiting } = chooseRecords(upstream.index, { channel: whereIs(channel), subdir }, run.rules);
@@ -241,26 +247,23 @@ class Subdir {
     // Of two channels that have a file the first is followed.
     if (this.channels.length > 1) claim(upstream, chosen, so.claimed);
     const wanted = RECORD_MAPS.reduce((sum, map) => sum + chosen[map].reduce((a, b) => a + b, 0), 0);
-    const lacking = new Map<string, readonly [RecordMap, number]>();
+    const lacking = noneOf(chosen);
+    let lacks = 0;
     let missing = 0;
     for (const summary of summaries.values()) {
       missing = 0;
       summary.compare(upstream.index, chosen, (map, entry, isThere) => {
-        lacking.set(`${map} ${entry}`, [map, entry]);
+        if (lacking[map][entry] === 0) lacks++;
+        lacking[map][entry] = 1;
         if (!isThere) missing++;
       });
     }
     // What one target lacks is offered to all. Of names that did not change it is known that they are all there.
     for (const target of summaries.keys())
-      this.#keep(
-        target,
-        only ? Math.max(0, (so.known?.followed.count ?? 0) + missing - lacking.size) : wanted - lacking.size,
-      );
-    if (summaries.size < run.targets.length)
-      for (const map of RECORD_MAPS)
-        for (const [entry, yes] of chosen[map].entries()) if (yes === 1) lacking.set(`${map} ${entry}`, [map, entry]);
+      this.#keep(target, only ? Math.max(0, (so.known?.followed.count ?? 0) + missing - lacks) : wanted - lacks);
+    const all = summaries.size < run.targets.length;
     const failures = following.failures.length;
-    const offered = this.#offer(channel, upstream, lacking.values());
+    await this.#offer(channel, upstream, all ? chosen : lacking, all ? wanted : lacks);
     const before = only ? so.known?.followed : undefined;
     const pending = { ...without(before?.waiting ?? {}, only), ...Object.fromEntries(waiting) };
     if (onlyTarget(run) && upstream.state.version !== undefined && failures === following.failures.length) {
@@ -275,37 +278,50 @@ class Subdir {
         },
         compared: so.compared,
         shardIndex,
-        offered,
       });
     }
     letGo(upstream.index.bytes);
   }
 
-  /** Makes offers of entries; gives their names. Those that can't be followed are told. */
-  #offer(channel: ChannelSource, upstream: Upstream, entries: Iterable<readonly [RecordMap, number]>): Set<string> {
-    const { following, run } = this;
-    const offered = new Set<string>();
+  /**
+   * Makes offers of entries, or leaves them in a file for later where there are too many. Those that can't be followed are
+   * told.
+   */
+  async #offer(channel: ChannelSource, upstream: Upstream, entries: Chosen, count: number): Promise<void> {
+    const { following, run, subdir } = this;
+    const origin = `${channel.address.name}/${subdir}`;
     const refused = new Set(upstream.refused.keys());
     const tell = (fileName: string, error: MirrorError) => {
       refused.delete(fileName);
-      const failure: Outcome = { outcome: "failed", fileName, origin: `${channel.address.name}/${this.subdir}`, error };
+      const failure: Outcome = { outcome: "failed", fileName, origin, error };
       following.failures.push(failure);
       run.emit({ type: "finished", result: failure });
     };
-    for (const [map, entry] of entries) {
-      const { fileName, record } = entryAt(upstream.index, map, entry);
-      if (offered.has(fileName)) continue;
-      offered.add(fileName);
-      try {
-        following.refs.push(channel.offer(upstream, map, fileName, record));
-      } catch (e) {
-        tell(fileName, asMirrorError(e, fileName));
+    if (following.refs.length + count > run.settings.packages_per_round) {
+      const path = join(await run.sourceContext.scratch(), `pending-${following.pending.length}`);
+      const passed = function* (): Generator<PendingEntry> {
+        for (const one of named(upstream, entries)) {
+          refused.delete(one.fileName);
+          yield one;
+        }
+      };
+      const written = await writePending(path, passed());
+      // The index itself is let go.
+      const about = { ...upstream, index: emptyRepodata(subdir) };
+      const offer = ({ map, fileName, record }: PendingEntry) => channel.offer(about, map, fileName, record);
+      following.pending.push({ subdir, origin, path, count: written, offer });
+    } else {
+      for (const { map, fileName, record } of named(upstream, entries)) {
+        try {
+          following.refs.push(channel.offer(upstream, map, fileName, record));
+        } catch (e) {
+          tell(fileName, asMirrorError(e, fileName));
+        }
       }
     }
     // Those that are no records at all.
     for (const fileName of refused)
       if (couldBeWanted(fileName, run)) tell(fileName, channel.refusal(upstream, fileName));
-    return offered;
   }
 
   #noteGone(
@@ -365,6 +381,25 @@ function nameOf(fileName: string): string {
 /** Whether the rules can want a package of a file's name. */
 function couldBeWanted(fileName: string, { rules }: Run): boolean {
   return !rules || !hopeless(rulesFor(nameOf(fileName), rules));
+}
+
+/** An index's entries that are meant, each file name once: it may stand in a map of v3 as well. */
+function* named({ index }: Upstream, entries: Chosen): Generator<PendingEntry> {
+  const twice = RECORD_MAPS.some((map) => map.startsWith("v3.") && entries[map].includes(1));
+  const seen = new Set<string>();
+  for (const map of RECORD_MAPS) {
+    for (let entry = entries[map].indexOf(1); entry >= 0; entry = entries[map].indexOf(1, entry + 1)) {
+      const { fileName, record } = entryAt(index, map, entry);
+      if (seen.has(fileName)) continue;
+      if (twice) seen.add(fileName);
+      yield { map, fileName, record };
+    }
+  }
+}
+
+function noneOf(chosen: Chosen): Record<RecordMap, Uint8Array> {
+  const none = RECORD_MAPS.map((map) => [map, new Uint8Array(chosen[map].length)] as const);
+  return Object.fromEntries(none) as Record<RecordMap, Uint8Array>;
 }
 
 function claim({ index }: Upstream, chosen: Chosen, claimed: Set<string>): void {

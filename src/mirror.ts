@@ -9,11 +9,13 @@ import { type Following, keepUnseen } from "./follow.ts";
 import type { IndexFiles } from "./index/index-files.ts";
 import { explained, offered } from "./offers.ts";
 import { makePlan, type Present, type Step } from "./plan/plan.ts";
-import { remember } from "./remember.ts";
+import { advance, remember } from "./remember.ts";
 import { guard, removalsFor, spare } from "./removal.ts";
 import { makeReport } from "./report.ts";
+import { noteUnfinished, rounds } from "./rounds.ts";
 import { type MirrorOptions, openRun, type Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
+import { openTally } from "./tally.ts";
 import type { Target } from "./target/target.ts";
 import { pool } from "./transfer/pool.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -40,54 +42,40 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   const run = await openRun(options, settings);
   try {
     if (options.explain !== undefined)
-      return makeReport(run, began, [], [], { explanations: await explained(options.explain, run) });
+      return makeReport(run, began, [], openTally(), { explanations: await explained(options.explain, run) });
     const following = await offered(run.sources, run);
-    const { refs, failures } = following;
-    const plans = await planFor(refs, run);
-    const deps =
-      options.withDeps === undefined ? undefined : { channel: options.withDeps, platforms: options.platforms ?? [] };
     // What the packages need stays, and is known only when they are there.
-    if (!deps) guard(following, run.removal);
-    const neededBy = async (results: readonly Brought[]): Promise<PackageRef[]> => {
-      if (!deps || run.signal.aborted) return [];
-      const needed = await enumerated(deps.channel, run, () => dependencies(deps, results, refs, run));
-      failures.push(...needed.failures);
-      // Of a package that failed it is not known what it needs.
-      if (needed.failures.length > 0 || results.some((r) => r.outcome.outcome === "failed"))
-        following.incomplete = true;
-      keepUnseen(following, run);
-      spare(following, needed.refs);
-      guard(following, run.removal);
-      return needed.refs;
-    };
-    if (options.dryRun) {
-      const { plan, would } = await told(plans, run);
-      const more = await told(await planFor(await neededBy(would), run), run);
-      const refused = [...would, ...more.would].filter((w) => w.outcome.outcome === "failed");
-      const going = run.targets.flatMap((target) => goingSteps(target, following, run));
-      return makeReport(run, began, failures, refused, { plan: [...plan, ...more.plan, ...going], following });
+    const withDeps = options.withDeps !== undefined;
+    if (!withDeps) guard(following, run.removal);
+    const tally = openTally();
+    const plan: PlannedStep[] = [];
+    for await (const { refs, last } of rounds(following, run)) {
+      const plans = await planFor(refs, run);
+      if (options.dryRun) {
+        const some = await told(plans, run);
+        const more = await told(await planFor(await needed(options, some.would, refs, following, run), run), run);
+        if (last && withDeps) guard(following, run.removal);
+        tally.add([...some.would, ...more.would].filter((w) => w.outcome.outcome === "failed"));
+        plan.push(...some.plan, ...more.plan);
+        continue;
+      }
+      const results = await carryOut(plans, run);
+      const more = await needed(options, results, refs, following, run);
+      if (last && withDeps) guard(following, run.removal);
+      if (more.length > 0) results.push(...(await carryOut(await planFor(more, run), run)));
+      // Threads take a while to end; the index is written meanwhile.
+      if (last) void run.receivers.close();
+      noteUnfinished(following, refs, results);
+      tally.add(results);
+      const lost = await publishAll(results, following, last, run);
+      // One of several is told in the report, which has more to tell; a run that has no other ends with it.
+      if (run.targets.length === 1) for (const error of lost.values()) throw error;
+      if (lost.size > 0) return makeReport(run, began, following.failures, tally, { lost, following });
+      if (run.signal.aborted) break;
     }
-
-    const results = await carryOut(plans, run);
-    const needed = await neededBy(results);
-    if (needed.length > 0) results.push(...(await carryOut(await planFor(needed, run), run)));
-    // Threads take a while to end; the index is written meanwhile.
-    void run.receivers.close();
-    const published = await Promise.allSettled(
-      run.targets.map((target) => {
-        const ofTarget = results.filter((r) => r.target === target);
-        return publish(target, ofTarget, following, run);
-      }),
-    );
-    const lost = new Map<Target, MirrorError>();
-    for (const [i, p] of published.entries()) {
-      if (p.status === "fulfilled") continue;
-      const target = run.targets[i] as Target;
-      lost.set(target, asMirrorError(p.reason, redactUrl(target.where)));
-    }
-    // One of several is told in the report, which has more to tell; a run that has no other ends with it.
-    if (run.targets.length === 1) for (const error of lost.values()) throw error;
-    return makeReport(run, began, failures, results, { lost, following });
+    if (!options.dryRun) return makeReport(run, began, following.failures, tally, { following });
+    plan.push(...run.targets.flatMap((target) => goingSteps(target, following, run)));
+    return makeReport(run, began, following.failures, tally, { plan, following });
   } finally {
     await run.close();
   }
@@ -109,21 +97,33 @@ function planFor(refs: readonly PackageRef[], run: Run): Promise<TargetPlan[]> {
   );
 }
 
-/** What is on offer, or the failure to find out: what came before it stays and is indexed. */
-async function enumerated(
-  what: string,
+/**
+ * What came packages need, as further offers; it does not go from a target. A failure to find out is told: what came before it
+ * stays and is indexed.
+ */
+async function needed(
+  { withDeps: channel, platforms = [] }: MirrorOptions,
+  results: readonly Brought[],
+  refs: readonly PackageRef[],
+  following: Following,
   run: Run,
-  offers: () => Promise<PackageRef[]>,
-): Promise<{ refs: PackageRef[]; failures: Outcome[] }> {
+): Promise<PackageRef[]> {
+  if (channel === undefined || run.signal.aborted) return [];
+  // Of a package that failed it is not known what it needs.
+  if (results.some((r) => r.outcome.outcome === "failed")) following.incomplete = true;
+  let offers: PackageRef[] = [];
   try {
-    return { refs: await offers(), failures: [] };
+    offers = await dependencies({ channel, platforms }, results, refs, run);
   } catch (e) {
-    if (run.signal.aborted) return { refs: [], failures: [] };
-    const error = asMirrorError(e, what);
-    const failure = failed(redactUrl(what), redactUrl(what), error);
+    if (run.signal.aborted) return [];
+    const failure = failed(redactUrl(channel), redactUrl(channel), asMirrorError(e, channel));
     run.emit({ type: "finished", result: failure });
-    return { refs: [], failures: [failure] };
+    following.failures.push(failure);
+    following.incomplete = true;
   }
+  keepUnseen(following, run);
+  spare(following, offers);
+  return offers;
 }
 
 /** What a dry run tells, and what would become of each package. */
@@ -150,17 +150,46 @@ function ofTarget<T extends object>(one: T, target: Target, run: Run): T {
   return run.targets.length > 1 ? { ...one, target: target.where } : one;
 }
 
-/** Also after an interruption: what is in place must be in the index. */
-async function publish(target: Target, results: readonly Brought[], following: Following, run: Run): Promise<void> {
+/** Publishes what came for each target. Gives those whose index could not be written, with the reason. */
+async function publishAll(
+  results: readonly Brought[],
+  following: Following,
+  last: boolean,
+  run: Run,
+): Promise<Map<Target, MirrorError>> {
+  const published = await Promise.allSettled(
+    run.targets.map((target) => {
+      const ofTarget = results.filter((r) => r.target === target);
+      return publish(target, ofTarget, following, last, run);
+    }),
+  );
+  const lost = new Map<Target, MirrorError>();
+  for (const [i, p] of published.entries()) {
+    if (p.status === "fulfilled") continue;
+    const target = run.targets[i] as Target;
+    lost.set(target, asMirrorError(p.reason, redactUrl(target.where)));
+  }
+  return lost;
+}
+
+/** Also after an interruption: what is in place must be in the index. What goes, goes when all that is new is there. */
+async function publish(
+  target: Target,
+  results: readonly Brought[],
+  following: Following,
+  last: boolean,
+  run: Run,
+): Promise<void> {
   const additions = results.flatMap((r) => r.addition ?? []);
-  const removals = run.signal.aborted ? new Map() : removalsFor(target, following, run.removal);
+  const removals = run.signal.aborted || !last ? new Map() : removalsFor(target, following, run.removal);
   if (additions.length === 0 && removals.size === 0 && !results.some((r) => r.outcome.outcome === "kept")) return;
   const warn = (message: string) => run.emit({ type: "warning", message });
   const deleteGraceMs = run.settings.delete_grace_days * DAY;
   const options = { files: filesOf(run.settings), warn, now: run.retry.clock.now(), deleteGraceMs };
   const published = await target.publish(additions, options, removals);
   for (const p of published) run.emit({ type: "published", ...p });
-  await remember(target, following, results, published, run).catch((e: Error) =>
+  if (!last) return advance(following, published);
+  await remember(target, following, published, run).catch((e: Error) =>
     warn(`what was followed could not be remembered: ${e.message}`),
   );
 }

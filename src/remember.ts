@@ -1,4 +1,3 @@
-import type { Brought } from "./bring.ts";
 import type { Following } from "./follow.ts";
 import type { Run } from "./run.ts";
 import type { PublishedSubdir } from "./target/subdir-job.ts";
@@ -11,22 +10,25 @@ import type { Target } from "./target/target.ts";
 export async function remember(
   target: Target,
   following: Following,
-  results: readonly Brought[],
   published: readonly PublishedSubdir[],
   run: Run,
 ): Promise<void> {
   const followed = target.index?.followed;
   if (!followed || run.signal.aborted || run.targets.length > 1) return;
-  const came = new Set(
-    results.flatMap(({ outcome: o }) => (o.outcome === "failed" ? [] : [`${o.subdir}/${o.fileName}`])),
-  );
   for (const state of following.incomplete && run.removal ? [] : following.states) {
-    const { key, subdir, compared, offered, shardIndex } = state;
+    const { key, subdir, compared, shardIndex } = state;
     const done = published.find((p) => p.subdir === subdir);
-    if (!done || done.from !== compared) continue;
-    if (![...offered].every((fileName) => came.has(`${subdir}/${fileName}`))) continue;
+    if (!done || done.from !== compared || following.unfinished.has(subdir)) continue;
     if (shardIndex) await followed.keep(key, shardIndex);
     followed.set(key, { ...state.followed, target: done.version });
   }
   await followed.save();
+}
+
+/** Notes what a round that is not the last one made of the indexes that were compared. */
+export function advance(following: Following, published: readonly PublishedSubdir[]): void {
+  for (const state of following.states) {
+    const done = published.find((p) => p.subdir === state.subdir);
+    if (done) state.compared = done.from === state.compared ? done.version : null;
+  }
 }

@@ -1,9 +1,9 @@
-import type { Brought } from "./bring.ts";
 import type { Explanation } from "./choose/explain.ts";
 import { InterruptedError, type MirrorError } from "./errors.ts";
 import type { MirrorReport, Outcome, TargetReport } from "./events.ts";
 import type { Following } from "./follow.ts";
 import type { Run } from "./run.ts";
+import { isFailure, type Tally } from "./tally.ts";
 import type { Target } from "./target/target.ts";
 import { redactUrl } from "./transfer/redact.ts";
 
@@ -12,7 +12,7 @@ export function makeReport(
   run: Run,
   began: number,
   failures: readonly Outcome[],
-  results: readonly Brought[],
+  tally: Tally,
   {
     plan,
     lost,
@@ -25,32 +25,24 @@ export function makeReport(
     explanations?: readonly Explanation[];
   } = {},
 ): MirrorReport {
-  const outcomes = [...failures, ...results.map((r) => r.outcome)];
-  const isFailure = (o: Outcome) => o.outcome === "failed" && !(o.error instanceof InterruptedError);
+  const outcomes = [...failures, ...tally.outcomes];
   const failedOnes = outcomes.filter(isFailure);
   const unreachable =
     failedOnes.length > 0 &&
-    failedOnes.length === outcomes.length &&
+    failedOnes.length === failures.length + tally.count &&
     failedOnes.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
   const targets = run.targets.map((target): TargetReport => {
-    const own = results.filter((r) => r.target === target).map((r) => r.outcome);
-    const count = (outcome: Outcome["outcome"]) => own.filter((o) => o.outcome === outcome).length;
+    const own = tally.of(target);
     const error = lost?.get(target);
     return {
       target: redactUrl(target.where),
-      added: count("added"),
-      replaced: count("replaced"),
-      kept: count("kept") + (following?.kept.get(target) ?? 0),
-      skipped: count("skipped"),
-      removed: plan || error ? 0 : sumOf(following?.gone.get(target) ?? [], ({ going }) => going),
-      failed: own.filter(isFailure).length,
+      ...own,
+      kept: own.kept + (following?.kept.get(target) ?? 0),
+      removed: plan || error || run.signal.aborted ? 0 : sumOf(following?.gone.get(target) ?? [], ({ going }) => going),
       ...(error ? { error } : {}),
     };
   });
   const sum = (of: (t: TargetReport) => number) => targets.reduce((all, t) => all + of(t), 0);
-  const fetched = new Map(
-    results.flatMap(({ outcome: o }) => ("bytes" in o ? [[`${o.subdir}/${o.fileName}`, o.bytes] as const] : [])),
-  );
   return {
     targets,
     added: sum((t) => t.added),
@@ -59,7 +51,7 @@ export function makeReport(
     skipped: sum((t) => t.skipped),
     removed: sum((t) => t.removed),
     failed: failedOnes.length,
-    bytes: [...fetched.values()].reduce((all, bytes) => all + bytes, 0),
+    bytes: tally.bytes,
     milliseconds: Math.round(performance.now() - began),
     interrupted: run.signal.aborted,
     ...(plan ? { plan } : {}),

@@ -168,6 +168,7 @@ test("init-config writes the defaults in each format, never a secret, and overwr
     write_run_exports: true,
     write_channeldata: true,
     write_html: true,
+    packages_per_round: 20_000,
     delete_grace_days: 7,
     channel_alias: "https://conda.anaconda.org",
     base_url: null,

@@ -3,6 +3,7 @@ import type { Settings } from "./settings.ts";
 /** The settings where nothing says otherwise; the same as the schema's defaults, which a test holds them to. */
 export const DEFAULTS: Settings = {
   max_concurrent_downloads: 5,
+  packages_per_round: 20_000,
   retry_attempts: 3,
   timeout_seconds: 300,
   limit_rate: null,

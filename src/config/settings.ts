@@ -9,6 +9,13 @@ import { RATE } from "./rate.ts";
 export const settingsSchema = z
   .strictObject({
     max_concurrent_downloads: z.int().min(1).max(1000).default(5).describe("Transfers that run at the same time."),
+    packages_per_round: z
+      .int()
+      .min(1)
+      .default(20_000)
+      .describe(
+        "Packages of channels that are brought before they are published; bounds memory, and what a killed run loses.",
+      ),
     retry_attempts: z
       .int()
       .min(0)
