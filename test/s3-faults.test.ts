@@ -1,10 +1,14 @@
 // needs minio, versitygw
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
 import { goProgram } from "../scripts/go-programs.ts";
 import { mirror } from "../src/main.ts";
+import { openMultipart } from "../src/s3/multipart.ts";
+import { putObject } from "../src/s3/object.ts";
 import { buildConda } from "./packages/builder.ts";
 import { breakingProxy } from "./servers/breaking-proxy.ts";
 import { S3_KINDS, startS3 } from "./servers/s3-server.ts";
@@ -105,6 +109,22 @@ for (const kind of S3_KINDS) {
       },
     };
   }
+
+  test(`bytes that are damaged on their way to ${kind} are not stored, in one piece or in parts`, needed, async () => {
+    const bucket = await server.bucket();
+    const client = server.client(bucket);
+    const bytes = randomBytes(1000);
+    const sha256 = createHash("sha256").update("what was meant").digest("hex");
+    const whole = { key: "noarch/x-1-0.conda", headers: {}, body: bytes, sha256, expect: "any" } as const;
+    await assert.rejects(putObject(client, whole), /SHA256|Digest|Checksum/i);
+    const path = join(temporary(), "large");
+    writeFileSync(path, Buffer.alloc(9 * 1024 * 1024, 1));
+    const multipart = openMultipart(client, ".meso-forge-mirror/uploads/");
+    const { body: _, ...large } = { ...whole, key: "noarch/large-1-0.conda", path, size: 9 * 1024 * 1024 };
+    await assert.rejects(multipart.put(large), /changed while it was being sent/);
+    assert.deepEqual(await objects(server, bucket), {});
+    assert.deepEqual(await uploads(server, bucket, large.key), []);
+  });
 
   test(
     `uploads that killed runs left in ${kind} are given up by the next one, those of others are left alone`,
