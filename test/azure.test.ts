@@ -100,7 +100,7 @@ test("artifacts of every type are fetched, at the concurrency asked for; a file 
       ],
     }),
   ]);
-  azure.delay = 20;
+  azure.delay = 40;
   const { report, warnings, error } = await mirrored(`${PROJECT}#1`, {
     env,
     sourceType: "azure",

@@ -122,7 +122,7 @@ test("250 artifacts over three pages are all found, and the 40 wanted ones fetch
     const content = [{ name: p.fileName, content: p.bytes }];
     github.artifacts.push({ repo: REPO, id: 10_000 + i, name, run: 1000, zip: zip(content) });
   }
-  github.blobs.delay = 20;
+  github.blobs.delay = 40;
   const few = await mirrored(REPO, { env, ci: { nameFilter: "^wanted" }, settings: { max_concurrent_downloads: 8 } });
   assert.deepEqual([few.report.added, few.report.failed], [40, 0]);
   assert.equal(github.blobs.most, 8);
