@@ -7,7 +7,7 @@ import { letGo } from "./index/let-go.ts";
 import { emptyRepodata, entryAt, entryNamed, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
 import { type Chosen, type IndexSummary, summarise } from "./index/summary.ts";
 import { type Pending, type PendingEntry, writePending } from "./pending.ts";
-import { type KnownBefore, type ReadSubdir, readUpstream } from "./read-upstream.ts";
+import { isAsItWas, type KnownBefore, type ReadSubdir, readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
 import type { ChannelSource } from "./source/channel.ts";
 import type { Upstream } from "./source/channel-index.ts";
@@ -123,6 +123,9 @@ interface Known {
   readonly before: KnownBefore;
 }
 
+/** What is known of a channel before a target's index is read; undefined where it has to be read afterwards. */
+type Early = ReadSubdir | "unchanged" | null | undefined;
+
 /** One subdir of all channels and all targets. */
 class Subdir {
   readonly subdir: string;
@@ -148,18 +151,16 @@ class Subdir {
   async follow(): Promise<void> {
     const { channels, run } = this;
     const known = await this.#known();
-    let read = await this.#readAll(known);
     const one = onlyTarget(run);
-    if (one && channels.length > 0 && read.every((r) => r === "unchanged")) {
-      this.#keep(
-        one.target,
-        known.reduce((sum, k) => sum + (k?.followed.count ?? 0), 0),
-      );
+    let early = await this.#early(known);
+    if (one && channels.length > 0 && early.every((r) => r === "unchanged")) {
+      const count = known.reduce((sum, k) => sum + (k?.followed.count ?? 0), 0);
+      this.#keep(one.target, count);
       this.#note(one.target, { gone: [], takenBack: [], going: 0, listedTakenBack: 0, listed: 0 });
       return;
     }
     // What one channel has decides about what another one lacks: then all have to be known.
-    if (channels.length > 1 && read.includes("unchanged")) read = await this.#readAll([]);
+    if (channels.length > 1) early = [];
     const summaries = new Map<Target, IndexSummary>();
     let compared: string | undefined;
     for (const target of run.targets) {
@@ -171,14 +172,37 @@ class Subdir {
     }
     const takenBack = new Set<string>();
     const claimed = new Set<string>();
+    let only: ReadonlySet<string> | undefined;
     for (const [i, channel] of channels.entries()) {
-      const from = read[i];
-      if (from && from !== "unchanged")
-        await this.#compare(channel, from, summaries, { takenBack, claimed, compared, known: known[i] });
+      const from = early[i] === undefined ? await this.#read(channel, undefined) : early[i];
+      if (!from || from === "unchanged") continue;
+      await this.#compare(channel, from, summaries, { takenBack, claimed, compared, known: known[i] });
+      only = from.only;
     }
     for (const name of claimed) takenBack.delete(name);
-    const only = read.map((r) => (r && r !== "unchanged" ? r.only : undefined))[0];
     for (const [target, summary] of summaries) this.#noteGone(target, summary, takenBack, only);
+  }
+
+  /** What is known of each channel before the target's index is read: nothing changed, or the little that did. */
+  async #early(known: readonly (Known | undefined)[]): Promise<Early[]> {
+    const early: Early[] = [];
+    for (const [i, channel] of this.channels.entries()) {
+      const before = known[i]?.before;
+      if (before && (await isAsItWas(channel, this.subdir, before, this.run))) early.push("unchanged");
+      else early.push(before?.shardIndex ? await this.#read(channel, before) : undefined);
+    }
+    return early;
+  }
+
+  /** Null when there is none, or when it could not be read. */
+  async #read(channel: ChannelSource, before: KnownBefore | undefined): Promise<ReadSubdir | "unchanged" | null> {
+    try {
+      return (await readUpstream(channel, this.subdir, before, this.run)) ?? null;
+    } catch (e) {
+      if (isInterruption(e, this.run.signal)) throw new InterruptedError(e);
+      fail(this.following, `${channel.address.name}/${this.subdir}`, e, this.run);
+      return null;
+    }
   }
 
   /** What is remembered of each channel and still holds. */
@@ -209,20 +233,6 @@ class Subdir {
     const { run, subdir } = this;
     const all = run.sources.flatMap((s) => s.channel?.place.key ?? []);
     return JSON.stringify([channel.place.key, all, subdir, run.rules?.text, run.removal?.keepFiles, run.onConflict]);
-  }
-
-  async #readAll(known: readonly (Known | undefined)[]): Promise<(ReadSubdir | "unchanged" | undefined)[]> {
-    const read: (ReadSubdir | "unchanged" | undefined)[] = [];
-    for (const [i, channel] of this.channels.entries()) {
-      try {
-        read[i] = await readUpstream(channel, this.subdir, known[i]?.before, this.run);
-      } catch (e) {
-        if (isInterruption(e, this.run.signal)) throw new InterruptedError(e);
-        read[i] = undefined;
-        fail(this.following, `${channel.address.name}/${this.subdir}`, e, this.run);
-      }
-    }
-    return read;
   }
 
   /** Compares a channel's records with those of the targets, and offers what differs. */

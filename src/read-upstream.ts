@@ -24,6 +24,19 @@ export interface KnownBefore {
   readonly due: ReadonlySet<string>;
 }
 
+/** Whether a channel's subdir is as it was, where one small request can tell. */
+export async function isAsItWas(
+  channel: ChannelSource,
+  subdir: string,
+  before: KnownBefore,
+  run: Run,
+): Promise<boolean> {
+  const { file, version } = before.state;
+  // A shard index is small: it is asked for and read at once.
+  if (before.due.size > 0 || version === undefined || (file === SHARD_INDEX && before.shardIndex)) return false;
+  return channel.place.isUnchanged(`${subdir}/${file}`, version, run.signal);
+}
+
 /**
  * Reads a subdir's index in the form that costs least: of a sharded one the shards of names that the rules can want, and of those
  * only the ones that changed since; else the whole. Undefined when there is none.

@@ -1,5 +1,6 @@
 import { hash } from "node:crypto";
 import { decompressIndex } from "./compress.ts";
+import { letGo } from "./let-go.ts";
 import { MsgpackReader } from "./msgpack-reader.ts";
 import type { RecordMap } from "./repodata.ts";
 
@@ -74,40 +75,88 @@ function textsOf(json: string): string[] {
   return Array.isArray(list) ? list.filter((one) => typeof one === "string") : [];
 }
 
-/** Puts records of shards together to the `repodata.json` that they are of. */
-export function repodataOfShards(subdir: string, contents: Iterable<ShardContent>): Buffer {
-  const maps: Record<RecordMap, ShardJson[]> = { packages: [], "packages.conda": [], "v3.tar.bz2": [], "v3.conda": [] };
-  const removed: string[] = [];
-  for (const content of contents) {
-    for (const record of content.records) maps[record.map].push(record);
-    removed.push(...content.removed);
-  }
-  const pieces: string[] = [];
-  const section = (map: RecordMap) => {
-    maps[map].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
-    for (const [i, { key, record }] of maps[map].entries())
-      pieces.push(`${i === 0 ? "" : ","}${JSON.stringify(key)}:${record}`);
+/** Puts records of shards together to the `repodata.json` that they are of, shard by shard, without a second copy of it. */
+export class ShardJoiner {
+  readonly #maps: Record<RecordMap, Pieces> = {
+    packages: new Pieces(),
+    "packages.conda": new Pieces(),
+    "v3.tar.bz2": new Pieces(),
+    "v3.conda": new Pieces(),
   };
-  pieces.push(`{"info":${JSON.stringify({ subdir })},"packages":{`);
-  section("packages");
-  pieces.push('},"packages.conda":{');
-  section("packages.conda");
-  pieces.push(`},"removed":${JSON.stringify([...new Set(removed)].sort())},"v3":{"tar.bz2":{`);
-  section("v3.tar.bz2");
-  pieces.push('},"conda":{');
-  section("v3.conda");
-  pieces.push("}}}");
-  return joined(pieces);
+  readonly #removed: string[] = [];
+
+  add({ records, removed }: ShardContent): void {
+    for (const { map, key, record } of [...records].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))) {
+      const pieces = this.#maps[map];
+      pieces.text(`${pieces.size === 0 ? "" : ","}${JSON.stringify(key)}:${record}`);
+    }
+    this.#removed.push(...removed);
+  }
+
+  /** The bytes of the index. Afterwards the joiner is empty. */
+  finish(subdir: string): Uint8Array {
+    const text = (t: string) => Buffer.from(t);
+    const parts: (Buffer | Pieces)[] = [
+      text(`{"info":${JSON.stringify({ subdir })},"packages":{`),
+      this.#maps.packages,
+      text('},"packages.conda":{'),
+      this.#maps["packages.conda"],
+      text(`},"removed":${JSON.stringify([...new Set(this.#removed)].sort())},"v3":{"tar.bz2":{`),
+      this.#maps["v3.tar.bz2"],
+      text('},"conda":{'),
+      this.#maps["v3.conda"],
+      text("}}}"),
+    ];
+    const size = parts.reduce((sum, part) => sum + (part instanceof Pieces ? part.size : part.length), 0);
+    // Memory that is not written to yet is not taken yet.
+    const all = Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    for (const part of parts) {
+      if (part instanceof Pieces) at = part.moveInto(all, at);
+      else {
+        all.set(part, at);
+        at += part.length;
+      }
+    }
+    return all;
+  }
 }
 
-/** The UTF-8 of many texts, without ever making one string of them: strings end at 512 MB. */
-function joined(texts: readonly string[]): Buffer {
-  const sizes = texts.map((text) => Buffer.byteLength(text));
-  const all = Buffer.allocUnsafeSlow(sizes.reduce((sum, size) => sum + size, 0));
-  let at = 0;
-  for (const [i, text] of texts.entries()) {
-    all.write(text, at);
-    at += sizes[i] as number;
+const CHUNK = 4 * 1024 * 1024;
+
+/** Text as UTF-8, in portions that are given back one by one when they are put together. */
+class Pieces {
+  size = 0;
+  #chunks: Buffer[] = [];
+  #fill = CHUNK;
+
+  text(text: string): void {
+    const most = text.length * 3;
+    if (this.#fill + most > (this.#chunks.at(-1)?.length ?? 0)) {
+      this.#cut();
+      this.#chunks.push(Buffer.allocUnsafeSlow(Math.max(CHUNK, most)));
+      this.#fill = 0;
+    }
+    const written = (this.#chunks.at(-1) as Buffer).write(text, this.#fill);
+    this.#fill += written;
+    this.size += written;
   }
-  return all;
+
+  moveInto(all: Uint8Array, from: number): number {
+    let at = from;
+    this.#cut();
+    for (const chunk of this.#chunks) {
+      all.set(chunk, at);
+      at += chunk.length;
+      letGo(new Uint8Array(chunk.buffer));
+    }
+    this.#chunks = [];
+    return at;
+  }
+
+  /** The last portion ends where it was written to. */
+  #cut(): void {
+    const last = this.#chunks.pop();
+    if (last) this.#chunks.push(last.subarray(0, this.#fill));
+  }
 }

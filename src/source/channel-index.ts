@@ -1,6 +1,7 @@
 import { MirrorError, SourceError, TransferError } from "../errors.ts";
 import { decompressBz2, decompressIndex } from "../index/compress.ts";
 import { infoValue } from "../index/index-info.ts";
+import { letGo } from "../index/let-go.ts";
 import { type Repodata, readRepodata } from "../index/repodata.ts";
 import type { ChannelFile, ChannelPlace } from "./channel-place.ts";
 
@@ -65,11 +66,10 @@ export async function readWholeIndex(
     if (found === "unchanged") return "unchanged";
     if (!found) continue;
     try {
+      const bytes = await (unpacked[file] as (b: Uint8Array) => Promise<Uint8Array>)(found.bytes);
+      if (bytes !== found.bytes) letGo(found.bytes);
       const refused = new Map<string, string>();
-      const index = readRepodata(
-        await (unpacked[file] as (b: Uint8Array) => Promise<Uint8Array>)(found.bytes),
-        refused,
-      );
+      const index = readRepodata(bytes, refused);
       return upstreamOf(place, subdir, index, refused, { file, version: found.version });
     } catch (e) {
       throw badIndex(place, path, e);

@@ -71,6 +71,10 @@ export function ociPlace(
     address,
     key: base,
     read,
+    async isUnchanged(path, version, signal) {
+      const place = indexAt(path);
+      return place !== undefined && (await layerAt(place, signal))?.digest === version;
+    },
     async subdirs(among, signal) {
       const there: string[] = [];
       const look = async (subdir: string) => {

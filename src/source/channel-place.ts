@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
 import { isSubdir } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
-import { SourceError, TransferError } from "../errors.ts";
+import { isInterruption, SourceError, TransferError } from "../errors.ts";
 import type { S3Wishes } from "../s3/address.ts";
 import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient, HttpSettings } from "../transfer/http.ts";
@@ -45,6 +45,8 @@ export interface ChannelPlace {
     signal: AbortSignal,
     unlessVersion?: string,
   ): Promise<ChannelFile | "unchanged" | undefined>;
+  /** Whether a file still has a version, without reading it where it hasn't. */
+  isUnchanged(path: string, version: string, signal: AbortSignal): Promise<boolean>;
   /** The subdirs that it has an index of, among those given; all that it has where none are. */
   subdirs(among: readonly string[] | undefined, signal: AbortSignal): Promise<string[]>;
   /** A file at an address that an index names, relative to the file that names it or absolute. As `read`. */
@@ -100,6 +102,8 @@ function urlPlace(address: ChannelAddress, base: string, { http, retry }: PlaceC
     key: base,
     read: (path, limit, signal, unlessVersion) =>
       fetched(placeOf(new URL(encoded(path), base).toString()), limit, { ...retry, signal }, unlessVersion),
+    isUnchanged: (path, version, signal) =>
+      unchanged(placeOf(new URL(encoded(path), base).toString()), version, { ...retry, signal }),
     async subdirs(among, signal) {
       const there: string[] = [];
       const look = async (subdir: string) => {
@@ -158,6 +162,8 @@ function folderPlace(address: ChannelAddress, root: string, context: PlaceContex
     address,
     key: pathToFileURL(root).href,
     read: (path, limit, signal, unlessVersion) => read(join(root, ...path.split("/")), limit, signal, unlessVersion),
+    isUnchanged: (path, version, signal) =>
+      unchanged(local(join(root, ...path.split("/"))), version, { ...context.retry, signal }),
     async subdirs(among) {
       const names = await readdir(root).catch((e: NodeJS.ErrnoException) => {
         if (e.code === "ENOENT" || e.code === "ENOTDIR") return [];
@@ -206,6 +212,18 @@ async function fetched(
     if (e instanceof TransferError && e.code === "NOT_FOUND") return undefined;
     throw e;
   }
+}
+
+/** Where it can't be told, the file is read like any other. */
+async function unchanged(place: Place, version: string, retry: RetryOptions): Promise<boolean> {
+  try {
+    const stream = await withRetries(() => place.open({ unlessVersion: version }, retry.signal), retry);
+    if (stream === "unchanged") return true;
+    stream.cancel();
+  } catch (e) {
+    if (isInterruption(e, retry.signal)) throw e;
+  }
+  return false;
 }
 
 /** Subdirs that are asked for at the same time. */

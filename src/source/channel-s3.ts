@@ -83,6 +83,14 @@ export function s3Place(
     address,
     key: `${client.place().endpoint ?? ""} ${base}`,
     read,
+    async isUnchanged(path, version, signal) {
+      const stream = await openS3Object(client, path)({ unlessVersion: version }, signal).catch((e: unknown) => {
+        if (isMissing(e)) return undefined;
+        throw e;
+      });
+      if (stream && stream !== "unchanged") stream.cancel();
+      return stream === "unchanged";
+    },
     async subdirs(among, signal) {
       const there: string[] = [];
       const look = async (subdir: string) => {

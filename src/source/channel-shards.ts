@@ -1,6 +1,6 @@
 import { SourceError } from "../errors.ts";
 import { readRepodata } from "../index/repodata.ts";
-import { readShardJson, repodataOfShards, type ShardContent } from "../index/shard-json.ts";
+import { readShardJson, type ShardContent, ShardJoiner } from "../index/shard-json.ts";
 import { type FoundShards, readShardIndexWhole } from "../index/shards.ts";
 import { pool } from "../transfer/pool.ts";
 import { badIndex, packagesAt, type Upstream, type UpstreamState } from "./channel-index.ts";
@@ -87,45 +87,60 @@ export async function openShards(
     shards: found.shards,
     load,
     async whole(names, s) {
-      const contents = new Map<string, ShardContent>();
-      const take = async (name: string) => {
-        const content = await load(name, s);
-        if (content) contents.set(name, content);
-      };
-      for await (const _ of pool(names, concurrency, take, s));
-      s.throwIfAborted();
-      return upstreamOf(subdir, contents, at, { file: SHARD_INDEX, version: file.version });
+      const joiner = new ShardJoined();
+      const sorted = [...names].sort();
+      // A batch at a time: shards are joined in their order, and none is kept.
+      for (let i = 0; i < sorted.length; i += BATCH) {
+        const contents = new Map<string, ShardContent>();
+        const take = async (name: string) => {
+          const sha256 = found.shards.get(name);
+          if (sha256 !== undefined) contents.set(name, await (loaded.get(name) ?? fetchOne(sha256, s)));
+        };
+        const batch = sorted.slice(i, i + BATCH);
+        for await (const _ of pool(batch, concurrency, take, s));
+        s.throwIfAborted();
+        for (const name of batch) joiner.add(name, contents.get(name));
+      }
+      return joiner.finish(subdir, at, { file: SHARD_INDEX, version: file.version });
     },
   };
 }
 
-function upstreamOf(
-  subdir: string,
-  contents: ReadonlyMap<string, ShardContent>,
-  at: string,
-  state: UpstreamState,
-): Upstream {
-  const refused = new Map<string, string>();
-  const runExports = new Map<string, string>();
-  for (const [shard, { records }] of contents) {
-    for (const { map, key, name, runExports: exports } of records) {
+const BATCH = 128;
+
+/** What shards hold, put together to one index. */
+class ShardJoined {
+  readonly #joiner = new ShardJoiner();
+  readonly #refused = new Map<string, string>();
+  /** Those that are not empty, which are few. */
+  readonly #runExports = new Map<string, string>();
+  readonly #unknown = new Set<string>();
+
+  add(shard: string, content: ShardContent | undefined): void {
+    if (!content) return;
+    for (const { map, key, name, runExports } of content.records) {
       const fileName = map.startsWith("v3.") ? key + map.slice(2) : key;
       // Clients look a package up in the shard of its name, and see nothing else there.
-      if (name?.toLowerCase() !== shard) refused.set(fileName, `it stands in the shard of ${shard}`);
-      if (exports !== undefined) runExports.set(fileName, exports);
+      if (name?.toLowerCase() !== shard) this.#refused.set(fileName, `it stands in the shard of ${shard}`);
+      if (runExports === undefined) this.#unknown.add(fileName);
+      else if (runExports !== "{}") this.#runExports.set(fileName, runExports);
     }
+    this.#joiner.add(content);
   }
-  const sorted = [...contents.keys()].sort().map((name) => contents.get(name) as ShardContent);
-  const index = readRepodata(repodataOfShards(subdir, sorted), refused);
-  return {
-    subdir,
-    index,
-    refused,
-    packagesAt: at,
-    state,
-    runExports(fileName) {
-      const exports = runExports.get(fileName);
-      return exports === undefined ? undefined : Buffer.from(exports);
-    },
-  };
+
+  finish(subdir: string, packagesAt: string, state: UpstreamState): Upstream {
+    const refused = this.#refused;
+    const index = readRepodata(this.#joiner.finish(subdir), refused);
+    return {
+      subdir,
+      index,
+      refused,
+      packagesAt,
+      state,
+      runExports: (fileName) => {
+        if (this.#unknown.has(fileName)) return undefined;
+        return Buffer.from(this.#runExports.get(fileName) ?? "{}");
+      },
+    };
+  }
 }
