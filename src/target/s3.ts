@@ -1,5 +1,5 @@
 import { createHash, hash } from "node:crypto";
-import { open, readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { knownSubdirs } from "../conda/subdirs.ts";
@@ -18,27 +18,20 @@ import { pool } from "../transfer/pool.ts";
 import { OWN_FOLDER } from "./folder.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import type { TargetContext } from "./kinds.ts";
+import { factsOf, fileBody, gather, WHOLE } from "./object-body.ts";
 import { objectHeaders } from "./object-headers.ts";
 import { cornerOf } from "./s3-corner.ts";
 import {
   type Digest,
   type NewFile,
-  type Pieces,
   type Precondition,
   PreconditionFailed,
-  type StagedFile,
   type Store,
   type StoredFile,
 } from "./store.ts";
 
 /** A larger file goes in parts. */
 const IN_PARTS = 32 * 1024 * 1024;
-
-/** A larger file is read while it is sent. */
-const WHOLE = 256 * 1024;
-
-/** An index file that is larger is put together on disk, since its hash must be known before it is sent. */
-const IN_MEMORY = 8 * 1024 * 1024;
 
 /** Shards that are written, or names that are asked for, at the same time. */
 const AT_ONCE = 16;
@@ -338,76 +331,6 @@ function asTargetError(e: unknown): unknown {
         ? "REFUSED"
         : "UNREACHABLE";
   return new TargetError(code, { what: e.what, why: e.why, next: e.next, cause: e });
-}
-
-async function factsOf({ stagedPath }: StagedFile): Promise<Digest> {
-  const { size } = await stat(stagedPath);
-  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
-  for await (const chunk of fileBody(stagedPath, size).open()) {
-    sha256.update(chunk);
-    md5.update(chunk);
-  }
-  return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
-}
-
-/** A file as a body that is read while it is sent, from its start each time. */
-function fileBody(path: string, size: number): { size: number; open(): AsyncGenerator<Uint8Array> } {
-  return {
-    size,
-    async *open() {
-      const file = await open(path, "r");
-      try {
-        for (let at = 0; at < size; ) {
-          // Fresh each time: what was handed to a socket may not be written over.
-          const room = Buffer.allocUnsafe(Math.min(WHOLE, size - at));
-          const { bytesRead } = await file.read(room, 0, room.length, at);
-          if (bytesRead === 0) return;
-          at += bytesRead;
-          yield room.subarray(0, bytesRead);
-        }
-      } finally {
-        await file.close();
-      }
-    },
-  };
-}
-
-interface Gathered {
-  readonly body: Uint8Array | { readonly path: string; readonly size: number };
-  readonly sha256: string;
-  drop(): Promise<void>;
-}
-
-/** Pieces put together: in memory while they are few, else in a file. */
-async function gather(pieces: Pieces, spool: () => Promise<string>): Promise<Gathered> {
-  const sha256 = createHash("sha256");
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  let file: Awaited<ReturnType<typeof open>> | undefined;
-  let path: string | undefined;
-  const drop = async () => {
-    if (path !== undefined) await import("node:fs/promises").then(({ rm }) => rm(path as string, { force: true }));
-  };
-  try {
-    for await (const piece of pieces) {
-      sha256.update(piece);
-      size += piece.length;
-      if (!file && size > IN_MEMORY) {
-        path = await spool();
-        file = await open(path, "wx");
-        for (const part of parts.splice(0)) await file.writeFile(part);
-      }
-      if (file) await file.writeFile(piece);
-      else parts.push(Buffer.from(piece));
-    }
-    const body = path === undefined ? Buffer.concat(parts) : { path, size };
-    return { body, sha256: sha256.digest("hex"), drop };
-  } catch (e) {
-    await drop();
-    throw e;
-  } finally {
-    await file?.close();
-  }
 }
 
 /** Reads an object for what its bytes are, a part at a time. */
