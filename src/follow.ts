@@ -365,14 +365,17 @@ class Subdir {
   }
 }
 
-/** Where something could not be read, what was not seen can't be told from what is not there: nothing goes for that. */
+/**
+ * Where something could not be read, what was not seen can't be told from what is not there; where something did not come, a
+ * client may need what it would have replaced. Then nothing goes for not being on offer any more.
+ */
 export function keepUnseen(following: Following, run: Run): void {
   if (!following.incomplete) return;
   for (const [target, subdirs] of following.gone) {
     if (subdirs.some(({ gone }) => gone.length > 0))
       run.emit({
         type: "warning",
-        message: `${target.where}: nothing is removed, since not every source could be read`,
+        message: `${target.where}: nothing is removed, since not everything could be read and brought`,
       });
     const kept = subdirs.map((one): Gone => ({ ...one, gone: [], going: one.listedTakenBack }));
     following.gone.set(target, kept);

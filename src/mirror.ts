@@ -15,7 +15,7 @@ import { makeReport } from "./report.ts";
 import { noteUnfinished, rounds } from "./rounds.ts";
 import { type MirrorOptions, openRun, type Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
-import { openTally } from "./tally.ts";
+import { isFailure, openTally } from "./tally.ts";
 import type { Target } from "./target/target.ts";
 import { pool } from "./transfer/pool.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -63,6 +63,9 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       const more = await needed(options, results, refs, following, run);
       if (last && withDeps) guard(following, run.removal);
       if (more.length > 0) results.push(...(await carryOut(await planFor(more, run), run)));
+      // What failed may be what the packages that came need: then what they replace has to stay.
+      if (results.some((r) => isFailure(r.outcome))) following.incomplete = true;
+      keepUnseen(following, run);
       // Threads take a while to end; the index is written meanwhile.
       if (last) void run.receivers.close();
       noteUnfinished(following, refs, results);

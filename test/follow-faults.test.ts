@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { indexChannel, type MirrorOptions } from "../src/main.ts";
@@ -47,12 +47,15 @@ const INSTALLED = ["1.0", "2.0"].map((v) =>
   ]),
 );
 
+function pathOf({ fileName }: BuiltPackage): string {
+  return `${/^(data|old)-/.test(fileName) ? "noarch" : "linux-64"}/${fileName}`;
+}
+
 async function upstream(packages: readonly BuiltPackage[]): Promise<Map<string, Uint8Array>> {
   const channel = join(temporary(), "upstream");
   for (const p of packages) {
-    const subdir = p.fileName.startsWith("data") || p.fileName.startsWith("old") ? "noarch" : "linux-64";
-    mkdirSync(join(channel, subdir), { recursive: true });
-    writeFileSync(join(channel, subdir, p.fileName), p.bytes);
+    mkdirSync(dirname(join(channel, pathOf(p))), { recursive: true });
+    writeFileSync(join(channel, pathOf(p)), p.bytes);
   }
   await indexChannel({ channel, env: {}, threads: 1 });
   return new Map(Object.keys(visible(channel)).map((f) => [`up/${f}`, readFileSync(join(channel, f))]));
@@ -74,7 +77,9 @@ function follow(
     sourceType: "channel",
     target,
     // What fails once fails for good: repetitions would hide it.
-    settings: { retry_attempts: 0, max_concurrent_downloads: 1 },
+    settings: { retry_attempts: 0, max_concurrent_downloads: 1, delete_grace_days: 0 },
+    delete: true,
+    maxDelete: "100%",
   };
   const log = join(temporary(), "log");
   writeFileSync(log, "");
@@ -155,6 +160,8 @@ test(
     assert.equal(code, 0, said);
     const requests = server.requests.length;
     const done = JSON.stringify([...gistOf(clean)]);
+    const files = Object.keys(visible(clean)).filter((f) => /\.(conda|tar\.bz2)$/.test(f));
+    assert.deepEqual(files.sort(), later.map(pathOf).sort());
     for (const found of Object.values(await use(clean))) assert.equal(JSON.stringify(found), INSTALLED[1]);
     let points = 0;
     let n = 0;

@@ -322,3 +322,28 @@ test("several targets get what each lacks", async () => {
   ]);
   for (const target of [one, two]) assert.deepEqual(listed(target, "linux-64"), [b.fileName, c.fileName]);
 });
+
+test("while a package does not come, nothing goes that a client may need in its place", async () => {
+  const [lib1, lib2] = ["1.0", "2.0"].map((version) => buildConda({ name: "lib", version, ...linux })) as [
+    BuiltPackage,
+    BuiltPackage,
+  ];
+  const app2 = buildConda({ name: "app", version: "2.0", ...linux, depends: ["lib ==2.0"] });
+  const upstream = await upstreamOf([lib1, b]);
+  const target = temporary();
+  const follow = { sources: [upstream.server.url], target, delete: true, maxDelete: "100%" };
+  await runAt(NOW, follow);
+  await upstream.become([app2, lib2]);
+  upstream.server.misdeeds.set(`linux-64/${lib2.fileName}`, [{ status: 500 }]);
+  const warnings: string[] = [];
+  const report = await runAt(NOW + DAY, {
+    ...follow,
+    onEvent: (e) => e.type === "warning" && warnings.push(e.message),
+  });
+  assert.deepEqual([report.added, report.failed, report.removed, report.exitCode], [1, 1, 0, 1]);
+  assert.deepEqual(listed(target, "linux-64"), [app2, b, lib1].map((p) => p.fileName).sort());
+  assert.equal(warnings.filter((w) => w.includes("nothing is removed")).length, 1);
+  const again = await runAt(NOW + 2 * DAY, follow);
+  assert.deepEqual([again.added, again.removed, again.exitCode], [1, 2, 0]);
+  assert.deepEqual(listed(target, "linux-64"), [app2, lib2].map((p) => p.fileName).sort());
+});
