@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { neededOf } from "./channel-deps.ts";
 import { chooseRecords } from "./choose/choose-index.ts";
 import { hopeless, rulesFor } from "./choose/rules.ts";
 import { asMirrorError, InterruptedError, isInterruption, type MirrorError } from "./errors.ts";
@@ -92,11 +93,42 @@ export async function follow(
     for (const { index } of run.targets)
       for (const subdir of (await index?.subdirs(run.signal)) ?? [])
         if (!having.has(subdir) && (run.subdirs?.includes(subdir) ?? true)) having.set(subdir, []);
-  for (const [subdir, its] of [...having].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  const sorted = [...having].sort(([a], [b]) => (a < b ? -1 : 1));
+  const withDeps =
+    run.ownDeps && channels.length > 0 ? await withNeeded(channels, sorted, others, following, run) : run;
+  for (const [subdir, its] of withDeps ? sorted : []) {
     if (run.signal.aborted) break;
-    await new Subdir(subdir, its, others, following, run).follow();
+    await new Subdir(subdir, its, others, following, withDeps as Run).follow();
   }
   return following;
+}
+
+/**
+ * The run with what the chosen packages need; undefined when nothing changed in any subdir, and all of it is there. What one
+ * subdir's packages need may be in another: all are looked at anew when one changed.
+ */
+async function withNeeded(
+  channels: readonly ChannelSource[],
+  having: readonly (readonly [string, ChannelSource[]])[],
+  others: readonly PackageRef[],
+  following: Following,
+  run: Run,
+): Promise<Run | undefined> {
+  const all = having.map(([subdir, its]) => new Subdir(subdir, its, others, following, run));
+  let unchanged = true;
+  for (const one of all) unchanged &&= await one.isAsItWas();
+  if (unchanged) {
+    for (const one of all) await one.keepAll();
+    return undefined;
+  }
+  const needed = await neededOf(channels, run.ownDeps?.platforms ?? [], run);
+  for (const failure of needed.failures) {
+    following.failures.push(failure);
+    run.emit({ type: "finished", result: failure });
+  }
+  // They are to be told again next time.
+  if (needed.failures.length > 0) for (const [subdir] of having) following.unfinished.add(subdir);
+  return { ...run, needed };
 }
 
 /** The subdirs of a channel: asked for once a day, since each that it hasn't costs a request too. */
@@ -146,6 +178,20 @@ class Subdir {
     this.others = others;
     this.following = following;
     this.run = run;
+  }
+
+  /** Whether each channel is as it was when the only target had all of it. */
+  async isAsItWas(): Promise<boolean> {
+    const known = await this.#known();
+    return this.channels.length > 0 && (await this.#early(known)).every((r) => r === "unchanged");
+  }
+
+  /** Counts what the target has. */
+  async keepAll(): Promise<void> {
+    const one = onlyTarget(this.run);
+    if (!one) return;
+    for (const known of await this.#known()) this.#keep(one.target, known?.followed.count ?? 0);
+    this.#note(one.target, { gone: [], takenBack: [], going: 0, listedTakenBack: 0, listed: 0 });
   }
 
   async follow(): Promise<void> {
@@ -210,7 +256,7 @@ class Subdir {
     const { channels, subdir, run } = this;
     const one = onlyTarget(run);
     // What other sources name keeps packages from going, and may be another list every time.
-    if (!one || (run.removal && run.sources.some((s) => !s.channel))) return [];
+    if (!one || run.needed || (run.removal && run.sources.some((s) => !s.channel))) return [];
     const { followed } = one.index;
     const current = await one.index.version(subdir, run.signal);
     const now = run.retry.clock.now();
@@ -220,7 +266,8 @@ class Subdir {
       const then = followed.get(key);
       let found: Known | undefined;
       if (then && then.target === current) {
-        const shardIndex = then.file === SHARD_INDEX && channels.length === 1 ? await followed.kept(key) : undefined;
+        const shardIndex =
+          then.file === SHARD_INDEX && channels.length === 1 && !run.ownDeps ? await followed.kept(key) : undefined;
         const due = new Set(Object.entries(then.waiting ?? {}).flatMap(([name, at]) => (at <= now ? [name] : [])));
         if (due.size === 0 || shardIndex) found = { followed: then, before: { state: then, shardIndex, due } };
       }
@@ -232,7 +279,15 @@ class Subdir {
   #key(channel: ChannelSource): string {
     const { run, subdir } = this;
     const all = run.sources.flatMap((s) => s.channel?.place.key ?? []);
-    return JSON.stringify([channel.place.key, all, subdir, run.rules?.text, run.removal?.keepFiles, run.onConflict]);
+    return JSON.stringify([
+      channel.place.key,
+      all,
+      subdir,
+      run.rules?.text,
+      run.removal?.keepFiles,
+      run.onConflict,
+      run.ownDeps,
+    ]);
   }
 
   /** Compares a channel's records with those of the targets, and offers what differs. */
@@ -252,6 +307,12 @@ class Subdir {
       for (const map of RECORD_MAPS) {
         const entry = entryNamed(upstream.index, map, fileName);
         if (entry !== undefined) chosen[map][entry] = 0;
+      }
+    }
+    for (const fileName of run.needed?.files.get(subdir) ?? []) {
+      for (const map of RECORD_MAPS) {
+        const entry = entryNamed(upstream.index, map, fileName);
+        if (entry !== undefined) chosen[map][entry] = 1;
       }
     }
     // Of two channels that have a file the first is followed.

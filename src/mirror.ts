@@ -45,7 +45,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       return makeReport(run, began, [], openTally(), { explanations: await explained(options.explain, run) });
     const following = await offered(run.sources, run);
     // What the packages need stays, and is known only when they are there.
-    const withDeps = options.withDeps !== undefined;
+    const withDeps = options.withDeps !== undefined && !run.ownDeps;
     if (!withDeps) guard(following, run.removal);
     const tally = openTally();
     const plan: PlannedStep[] = [];
@@ -111,7 +111,9 @@ async function needed(
   following: Following,
   run: Run,
 ): Promise<PackageRef[]> {
-  if (channel === undefined || run.signal.aborted) return [];
+  if (channel === undefined || channel === true || run.ownDeps || run.signal.aborted) return [];
+  // What packages need that are here already is known of those channels alone that are followed with what they need.
+  if (run.sources.some((s) => s.channel)) following.incomplete = true;
   // Of a package that failed it is not known what it needs.
   if (results.some((r) => r.outcome.outcome === "failed")) following.incomplete = true;
   let offers: PackageRef[] = [];

@@ -82,7 +82,7 @@ async function fromShards(
   const gone = old ? [...old.keys()].filter((name) => !shards.shards.has(name)) : [];
   const names = [...shards.shards.keys()].filter(changed);
   const upstream = await shards.whole(
-    names.filter((name) => alone(name) && canBeWanted(name, run.rules)),
+    names.filter((name) => alone(name) && (canBeWanted(name, run.rules) || run.needed?.names.has(name))),
     run.signal,
   );
   const only = old ? { only: new Set([...names, ...gone]) } : {};

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import type { Needed } from "./channel-deps.ts";
 import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
 import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
@@ -7,6 +8,7 @@ import { UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
 import { type Removal, type RemovalOptions, readRemoval } from "./removal.ts";
+import { channelAddress } from "./source/channel-address.ts";
 import type { ArtifactMemory } from "./source/ci/artifact-memory.ts";
 import type { CiFilter } from "./source/ci/filter.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
@@ -46,8 +48,11 @@ export interface MirrorOptions extends ChoiceOptions, RemovalOptions {
   readonly dryRun?: boolean;
   /** "URL=URL": what lies below the first can be had below the second too. */
   readonly mirrorOf?: readonly string[];
-  /** A channel's name, URL or folder: what the packages need to be installed is taken from it as well. */
-  readonly withDeps?: string;
+  /**
+   * A channel's name, URL or folder: what the packages need to be installed is taken from it as well. `true`: from the channels
+   * that are the sources.
+   */
+  readonly withDeps?: string | true;
   /** Platforms of lock files that are taken, and that `withDeps` solves for, such as "linux-64"; all of them when absent. */
   readonly platforms?: readonly string[];
   /** Environments (or categories) of lock files that are taken; all when absent. */
@@ -92,6 +97,10 @@ export interface Run {
   readonly rules: Rules | undefined;
   /** Set where targets follow their sources in what those no longer have. */
   readonly removal: Removal | undefined;
+  /** Set where what packages of channels need is taken from the same channels: for these platforms, or for those they have. */
+  readonly ownDeps: { readonly platforms: readonly string[] } | undefined;
+  /** What they need, once it is known. */
+  readonly needed?: Needed;
   /** Subdirs that are followed; all when absent. */
   readonly subdirs: readonly string[] | undefined;
   readonly emit: (event: MirrorEvent) => void;
@@ -151,6 +160,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     onRead: (told) => emit({ type: "reading", ...told }),
   });
   const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
+  const ownDeps = wantsOwnDeps(options, sources) ? { platforms: options.platforms ?? [] } : undefined;
   for (const target of removal ? targets : []) if (!target.index && !target.held) throw cantFollow(target);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
   const threads = Math.min(MOST_THREADS, availableParallelism());
@@ -170,6 +180,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     onConflict: options.onConflict ?? "error",
     rules,
     removal,
+    ownDeps,
     subdirs: options.subdirs,
     emit,
     async close() {
@@ -179,6 +190,22 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
       await api.close();
     },
   };
+}
+
+/** Whether dependencies come from the channels that are the sources. */
+function wantsOwnDeps({ withDeps }: MirrorOptions, sources: readonly Source[]): boolean {
+  if (withDeps === undefined) return false;
+  const channels = sources.flatMap((s) => s.channel ?? []);
+  if (withDeps !== true) {
+    const base = JSON.stringify(channelAddress(withDeps)?.base);
+    return channels.length === sources.length && channels.every((c) => JSON.stringify(c.address.base) === base);
+  }
+  if (channels.length === sources.length) return true;
+  throw new UsageError("BAD_FLAG", {
+    what: "--with-deps without a channel",
+    why: "not every source is a channel that could have what the packages need",
+    next: "name the channel to take it from: --with-deps conda-forge",
+  });
 }
 
 function cantFollow(target: Target): UsageError {

@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import type { Brought } from "./bring.ts";
-import { isSubdir } from "./conda/file-name.ts";
 import { UsageError } from "./errors.ts";
 import { readPackage } from "./package/read.ts";
 import type { Run } from "./run.ts";
@@ -11,6 +10,7 @@ import { type ChannelPlace, openChannelPlace } from "./source/channel-place.ts";
 import { localSource } from "./source/local.ts";
 import type { PackageRef } from "./source/source.ts";
 import { urlSource } from "./source/url.ts";
+import { thisPlatform } from "./this-platform.ts";
 import { readAtPlace } from "./transfer/read-at-place.ts";
 import { redactUrl } from "./transfer/redact.ts";
 
@@ -104,11 +104,4 @@ function placeOf(text: string, run: Run): ChannelPlace {
     why: "it is no channel's name, URL or folder",
     next: "name a channel: --with-deps conda-forge, a URL, or a path that begins with ./ or /",
   });
-}
-
-function thisPlatform(): string {
-  const system = { linux: "linux", darwin: "osx", win32: "win" }[process.platform as string] ?? process.platform;
-  const machine = process.arch === "arm64" ? (system === "linux" ? "aarch64" : "arm64") : "64";
-  const platform = `${system}-${machine}`;
-  return isSubdir(platform) ? platform : "linux-64";
 }

@@ -21,7 +21,7 @@ const MAY: Record<string, readonly string[]> = {
   oci: ["conda", "transfer", "auth"],
   source: ["conda", "codec", "package", "index", "transfer", "auth", "lock", "s3", "oci", "bundle"],
   choose: ["conda", "index"],
-  solve: [],
+  solve: ["conda"],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],
   target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3", "oci", "bundle"],

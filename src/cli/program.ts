@@ -29,7 +29,7 @@ export interface MirrorFlags extends CommonFlags, S3Flags, ChoiceFlags {
   readonly targetType?: string;
   readonly targetPath?: readonly string[];
   readonly mirrorOf?: readonly string[];
-  readonly withDeps?: string;
+  readonly withDeps?: string | true;
   readonly platform?: readonly string[];
   readonly environment?: readonly string[];
   readonly sinceManifest?: string;
@@ -165,7 +165,7 @@ export function program(exit: (code: number) => void): Command {
       "all open pull requests of this person (@me: yours), in the repository that is the source",
     )
     .option("--label <name>", "all open pull requests with this label")
-    .option("--with-deps <channel>", "also take what the packages need, solved, from this channel")
+    .option("--with-deps [channel]", "also take what the packages need, from this channel, or from the source channels")
     .addOption(
       new Option(
         "--platform <platform>",
