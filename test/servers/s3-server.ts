@@ -36,46 +36,17 @@ let buckets = 0;
 
 export async function startS3(kind: S3Kind): Promise<S3Server> {
   const folder = mkdtempSync(join(tmpdir(), `mfm-${kind}-`));
-  const port = await freePort();
-  const address = `127.0.0.1:${port}`;
   const data = join(folder, "data");
   mkdirSync(data);
-  const args: Record<S3Kind, readonly string[]> = {
-    minio: ["server", "--quiet", "--address", address, data],
-    versitygw: ["--port", address, "--keep-alive", "--quiet", "posix", data],
-  };
-  const child = spawn(goProgram(kind), args[kind], {
-    stdio: "ignore",
-    env: {
-      HOME: folder,
-      PATH: process.env["PATH"] ?? "",
-      MINIO_ROOT_USER: KEYS.accessKeyId,
-      MINIO_ROOT_PASSWORD: KEYS.secretAccessKey,
-      MINIO_BROWSER: "off",
-      // Its folder may lie on the disk that the system runs from.
-      MINIO_CI_CD: "1",
-      ROOT_ACCESS_KEY: KEYS.accessKeyId,
-      ROOT_SECRET_KEY: KEYS.secretAccessKey,
-    },
-  });
-  let ended = false;
-  const end = new Promise<void>((resolve) =>
-    child.on("close", () => {
-      ended = true;
-      resolve();
-    }),
-  );
+  const { url, child, end } = await started(kind, folder, data);
   const clients: S3Client[] = [];
   const stop = async () => {
     await Promise.all(clients.splice(0).map((c) => c.close()));
-    if (!ended) child.kill();
+    child.kill();
     await end;
     rmSync(folder, { recursive: true, force: true });
   };
   after(stop);
-  const url = `http://${address}`;
-  await until(async () => ended || (await fetch(url).catch(() => undefined)) !== undefined);
-  if (ended) throw new Error(`${kind} ended at once`);
   const client = (bucket: string): S3Client => {
     const made = openS3Client(
       { bucket, prefix: "" },
@@ -122,6 +93,42 @@ export async function startS3(kind: S3Kind): Promise<S3Server> {
   };
 }
 
+/** Starts the server. Between the choice of a port and its use another program may take it: then it is another one's turn. */
+async function started(kind: S3Kind, folder: string, data: string) {
+  for (let again = 0; ; again++) {
+    const address = `127.0.0.1:${await freePort()}`;
+    const args: Record<S3Kind, readonly string[]> = {
+      minio: ["server", "--quiet", "--address", address, data],
+      versitygw: ["--port", address, "--keep-alive", "--quiet", "posix", data],
+    };
+    const child = spawn(goProgram(kind), args[kind], {
+      stdio: "ignore",
+      env: {
+        HOME: folder,
+        PATH: process.env["PATH"] ?? "",
+        MINIO_ROOT_USER: KEYS.accessKeyId,
+        MINIO_ROOT_PASSWORD: KEYS.secretAccessKey,
+        MINIO_BROWSER: "off",
+        // Its folder may lie on the disk that the system runs from.
+        MINIO_CI_CD: "1",
+        ROOT_ACCESS_KEY: KEYS.accessKeyId,
+        ROOT_SECRET_KEY: KEYS.secretAccessKey,
+      },
+    });
+    let ended = false;
+    const end = new Promise<void>((resolve) =>
+      child.on("close", () => {
+        ended = true;
+        resolve();
+      }),
+    );
+    const url = `http://${address}`;
+    await until(async () => ended || (await fetch(url).catch(() => undefined)) !== undefined);
+    if (!ended) return { url, child, end };
+    if (again === 5) throw new Error(`${kind} ended at once, again and again`);
+  }
+}
+
 const NO_TOKENS = {
   github_token: null,
   github_api_url: "https://api.github.com",
@@ -134,11 +141,14 @@ async function until(so: () => Promise<boolean>): Promise<void> {
   while (!(await so())) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
+/** Below the ports that systems give to connections that go out, which come and go by the thousand. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.on("error", () => resolve(false)).listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
     });
-  });
+    if (free) return port;
+  }
 }
