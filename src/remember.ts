@@ -1,4 +1,5 @@
 import type { Following } from "./follow.ts";
+import { carryNotices } from "./notices.ts";
 import type { Run } from "./run.ts";
 import type { PublishedSubdir } from "./target/subdir-job.ts";
 import type { Target } from "./target/target.ts";
@@ -23,6 +24,8 @@ export async function remember(
     followed.set(key, { ...state.followed, target: done.version });
   }
   await followed.save();
+  // Where nothing changed nothing else is asked for.
+  if (target.index && following.states.length > 0) await carryNotices(target.index, run);
 }
 
 /** Notes what a round that is not the last one made of the indexes that were compared. */

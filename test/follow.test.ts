@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { indexChannel } from "../src/index-channel.ts";
@@ -346,4 +346,28 @@ test("while a package does not come, nothing goes that a client may need in its 
   const again = await runAt(NOW + 2 * DAY, follow);
   assert.deepEqual([again.added, again.removed, again.exitCode], [1, 2, 0]);
   assert.deepEqual(listed(target, "linux-64"), [app2, lib2].map((p) => p.fileName).sort());
+});
+
+test("notices come along as they are and go when they go, but nobody's own are touched", async () => {
+  const notices = (id: string) => Buffer.from(JSON.stringify({ notices: [{ id, message: "hello", level: "info" }] }));
+  const upstream = await upstreamOf([a1]);
+  const options = { sources: [upstream.server.url], target: temporary() };
+  const file = join(options.target, "notices.json");
+  let version = 2;
+  const changed = (bytes?: Uint8Array) =>
+    upstream.become([a1, buildConda({ name: "a", version: `${version++}` })], (files) => {
+      if (bytes) files["notices.json"] = bytes;
+    });
+  for (const now of [notices("one"), notices("two"), undefined, notices("three")]) {
+    await changed(now);
+    assert.equal((await runAt(NOW, options)).exitCode, 0);
+    assert.deepEqual(existsSync(file) ? readFileSync(file) : undefined, now);
+  }
+  await changed(Buffer.from("no notices"));
+  assert.equal((await runAt(NOW, options)).exitCode, 0);
+  assert.deepEqual(readFileSync(file), notices("three"));
+  writeFileSync(file, notices("our own"));
+  await changed(notices("four"));
+  await runAt(NOW, options);
+  assert.deepEqual(readFileSync(file), notices("our own"));
 });

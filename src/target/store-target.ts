@@ -61,6 +61,13 @@ export async function storeTarget(store: Store): Promise<Target> {
         return { index, version: jsonVersion };
       },
       version: async (subdir, signal) => (await store.stat(`${subdir}/repodata.json`, signal))?.version,
+      notices: {
+        read: async () => (await store.get("notices.json"))?.bytes,
+        async write(bytes) {
+          if (bytes) await store.put("notices.json", bytes, "any");
+          else await store.remove("notices.json");
+        },
+      },
       followed: await openFollowed(store),
     },
     async publish(additions, options, removals) {

@@ -62,6 +62,12 @@ export interface TargetIndex {
   ): Promise<{ readonly index: Repodata; readonly version: string | undefined }>;
   /** The version of a subdir's index now; undefined when there is none. */
   version(subdir: string, signal: AbortSignal): Promise<string | undefined>;
+  /** The notices that clients show (CEP 6). */
+  readonly notices: {
+    read(): Promise<Uint8Array | undefined>;
+    /** Removes them when there are none. */
+    write(bytes: Uint8Array | undefined): Promise<void>;
+  };
   /** What it remembers of the channels that it follows. */
   readonly followed: Followed;
 }
