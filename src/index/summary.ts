@@ -68,11 +68,14 @@ export function summarise(index: Repodata): IndexSummary {
         for (let i = 0; i < theirs.count; i++) {
           const entry = nth(theirs, i);
           if (chosen[map][entry] !== 1) continue;
-          const key = keyBytes(other.bytes, theirs, entry);
+          // No object a key: half a million of them cost more than everything else here.
+          const start = theirs.spans[entry * SPAN] as number;
+          const end = theirs.spans[entry * SPAN + 1] as number;
+          const spelled = hasEscape(other.bytes, start, end) ? keyBytes(other.bytes, theirs, entry) : undefined;
           let order = 1;
           // Both stand in the same order: one walk along both finds everything.
           while (at < ours.count) {
-            order = compareKey(ours, at, key);
+            order = spelled ? compareKey(ours, at, spelled) : compareSpan(ours, at, other.bytes, start + 1, end - 1);
             if (order >= 0) break;
             at++;
           }
@@ -81,6 +84,7 @@ export function summarise(index: Repodata): IndexSummary {
             hashRecord(other, theirs, entry, otherSpaced);
             if (ours.hashes[at * 2] !== low || ours.hashes[at * 2 + 1] !== high) differs(map, entry, true);
           } else {
+            const key = spelled ?? keyBytes(other.bytes, theirs, entry);
             const fileName = key.toString("utf8") + (map.startsWith("v3.") ? map.slice(2) : "");
             differs(map, entry, mark(fileName));
           }
@@ -112,11 +116,15 @@ function summariseMap(index: Repodata, map: RecordMap, spaced: boolean): Summary
   let at = 0;
   for (let i = 0; i < count; i++) {
     const entry = nth(entries, i);
-    // Decoded keys are never longer than they are spelled.
-    const key = keyBytes(index.bytes, entries, entry);
     starts[i] = at;
-    keys.set(key, at);
-    at += key.length;
+    const from = spans[entry * SPAN] as number;
+    const to = spans[entry * SPAN + 1] as number;
+    if (hasEscape(index.bytes, from, to)) {
+      // Decoded keys are never longer than they are spelled.
+      const key = keyBytes(index.bytes, entries, entry);
+      keys.set(key, at);
+      at += key.length;
+    } else for (let k = from + 1; k < to - 1; k++) keys[at++] = index.bytes[k] as number;
     hashRecord(index, entries, entry, spaced);
     hashes[i * 2] = low;
     hashes[i * 2 + 1] = high;
@@ -125,24 +133,33 @@ function summariseMap(index: Repodata, map: RecordMap, spaced: boolean): Summary
   return { count, keys, starts, hashes, marks: new Uint8Array(count) };
 }
 
+function hasEscape(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) if (bytes[i] === 92) return true;
+  return false;
+}
+
 /** A key's text as UTF-8, without quotes and escapes. */
 function keyBytes(bytes: Uint8Array, { spans }: Entries, entry: number): Buffer {
   const start = spans[entry * SPAN] as number;
   const end = spans[entry * SPAN + 1] as number;
-  for (let i = start; i < end; i++) if (bytes[i] === 92) return Buffer.from(stringAt(bytes, start, end));
+  if (hasEscape(bytes, start, end)) return Buffer.from(stringAt(bytes, start, end));
   return Buffer.from(bytes.buffer, bytes.byteOffset + start + 1, end - start - 2);
 }
 
 /** Byte order of UTF-8 is the order of keys. */
-function compareKey({ keys, starts }: SummaryMap, i: number, key: Uint8Array): number {
+function compareKey(map: SummaryMap, i: number, key: Uint8Array): number {
+  return compareSpan(map, i, key, 0, key.length);
+}
+
+function compareSpan({ keys, starts }: SummaryMap, i: number, bytes: Uint8Array, from: number, to: number): number {
   let a = starts[i] as number;
   const end = starts[i + 1] as number;
-  let b = 0;
-  for (; a < end && b < key.length; a++, b++) {
-    const difference = (keys[a] as number) - (key[b] as number);
+  let b = from;
+  for (; a < end && b < to; a++, b++) {
+    const difference = (keys[a] as number) - (bytes[b] as number);
     if (difference !== 0) return difference;
   }
-  return end - a - (key.length - b);
+  return end - a - (to - b);
 }
 
 function find(map: SummaryMap, key: Uint8Array): number {
