@@ -58,12 +58,25 @@ async function fromNothing(now: Packages): Promise<Map<string, string>> {
   return gistOf(channel);
 }
 
-/** Whatever a client sees is of the time before or after the run, and what the new index lists is there. */
-function whole(channel: string, before: ReadonlyMap<string, string>, after: ReadonlyMap<string, string>): void {
+/** What a channel is once all that is new is in its index, and nothing has gone or changed in its place. */
+function between(now: Packages, before: Packages): Promise<Map<string, string>> {
+  return fromNothing(new Map([...now, ...before]));
+}
+
+/** Whatever a client sees is of the time before, after or between, and what the new index lists is there. */
+function whole(
+  channel: string,
+  before: ReadonlyMap<string, string>,
+  after: ReadonlyMap<string, string>,
+  middle: ReadonlyMap<string, string>,
+): void {
   const seen = gistOf(channel);
   for (const place of new Set([...seen.keys(), ...before.keys(), ...after.keys()])) {
     const now = seen.get(place);
-    assert.ok(now === before.get(place) || now === after.get(place), `${place} is neither old nor new: ${now}`);
+    assert.ok(
+      [before, middle, after].some((state) => now === state.get(place)),
+      `${place} is neither old nor new: ${now}`,
+    );
   }
   for (const [place, text] of seen) {
     if (!place.endsWith("/repodata.json") || text !== after.get(place)) continue;
@@ -101,7 +114,11 @@ function run(args: readonly string[], killAfterMs?: number): Promise<{ signal: s
 }
 
 /** Kills a run at each of its changes of the disk in turn, and has each of the channels it leaves repaired. */
-async function everyMoment(channel: string, after: ReadonlyMap<string, string>): Promise<string[]> {
+async function everyMoment(
+  channel: string,
+  after: ReadonlyMap<string, string>,
+  middle: ReadonlyMap<string, string> = after,
+): Promise<string[]> {
   const before = gistOf(channel);
   const seen = new Set<string>();
   const changes = JSON.parse((await run([dyingIndex, twin(channel), "0"])).stdout) as string[];
@@ -112,7 +129,7 @@ async function everyMoment(channel: string, after: ReadonlyMap<string, string>):
       const { signal } = await run([dyingIndex, dead, String(moment)]);
       try {
         assert.equal(signal, "SIGKILL");
-        whole(dead, before, after);
+        whole(dead, before, after, middle);
         // What is left of a temporary file makes no difference to the next run.
         const left = stateOf(dead);
         if (!seen.has(left)) await repaired(dead, after);
@@ -188,7 +205,7 @@ test("killed at each of its 100 and more moments after packages came, changed an
   lay(channel, first);
   await index(channel);
   lay(channel, second, first);
-  const changes = await everyMoment(channel, await fromNothing(second));
+  const changes = await everyMoment(channel, await fromNothing(second), await between(second, first));
   assert.ok(changes.length >= 100, `${changes.length} moments`);
   covers(changes, ["noarch/run_exports.json", ...SHARDS, ZST, JSON_, ...LAST]);
 });
@@ -234,11 +251,13 @@ test("killed 24 times at random moments while packages come, change and go, clie
     }
     const before = gistOf(channel);
     lay(channel, next, now);
+    const old = now;
     now = next;
     const after = await fromNothing(now);
+    const middle = await between(now, old);
     const { signal } = await run(args, (random(1000) * duration) / 1000);
     if (signal === "SIGKILL") killed++;
-    whole(channel, before, after);
+    whole(channel, before, after, middle);
     if (round % 8 === 0) await repaired(channel, after);
   }
   assert.ok(killed >= 6, `${killed} of 24 runs were killed before they were done`);
