@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { multipart } from "./multipart.ts";
 
 test("a form has the length that it says, can be sent twice, and its values come out as they went in", async () => {
-  const part = fc.record({ name: fc.string(), value: fc.string({ unit: "binary" }) });
+  // A name that holds one of the three escapes literally can't be told from one that was escaped: browsers' rules are so.
+  const name = fc.string().filter((text) => !/%(?:0D|0A|22)/i.test(text));
+  const part = fc.record({ name, value: fc.string({ unit: "binary" }) });
   await fc.assert(
     fc.asyncProperty(fc.array(part, { maxLength: 5 }), async (parts) => {
       const { contentType, body } = multipart(parts);

@@ -50,7 +50,13 @@ export function hideAuthorization(header: string): void {
 /** Keeps a conda token in a URL's path from being shown. */
 export function hideToken(url: URL): void {
   const token = /^\/t\/([^/]+)\//.exec(url.pathname)?.[1];
-  if (token !== undefined) hideSecret(decodeURIComponent(token));
+  if (token === undefined) return;
+  hideSecret(token);
+  try {
+    hideSecret(decodeURIComponent(token));
+  } catch {
+    // A "%" that stands for itself.
+  }
 }
 
 /** Names of what signs an address. */
