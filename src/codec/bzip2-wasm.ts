@@ -1,5 +1,5 @@
 import { AT, FAST, type Kernel, MAX_CODE, SLOW, TABLE_BITS } from "./bzip2-kernel.ts";
-import { assemble } from "./wat.ts";
+import { instantiate } from "./wasm.ts";
 
 /*
  * The loops of bzip2-kernel.ts with a buffer of 64 bits and vectors of 16 bytes. Moving a byte to the front of its
@@ -142,27 +142,10 @@ const SOURCE = `
       (br $each))))
 `;
 
-/** What is used of the global `WebAssembly`; the type library that has it is the browser's. */
-interface WebAssemblyGlobal {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: unknown };
-}
-
-let compiled: object | undefined;
-
 /** The loops in WebAssembly; undefined where it, or its vectors, can't be had. */
 export function wasmKernel(): Kernel | undefined {
-  const { WebAssembly } = globalThis as { WebAssembly?: WebAssemblyGlobal };
-  if (!WebAssembly) return undefined; // node --jitless
-  try {
-    compiled ??= new WebAssembly.Module(assemble(SOURCE, Math.ceil(AT.bytes / 65_536)));
-    const { memory, symbols, sort } = new WebAssembly.Instance(compiled).exports as Pick<Kernel, "symbols" | "sort"> & {
-      memory: { buffer: ArrayBuffer };
-    };
-    new Uint8Array(memory.buffer, AT.mask, 256).fill(255);
-    return { memory: memory.buffer, symbols, sort };
-  } catch {
-    // A processor without such vectors, or too little address space for a memory (`ulimit -v`).
-    return undefined;
-  }
+  const made = instantiate<Pick<Kernel, "symbols" | "sort">>(SOURCE, AT.bytes);
+  if (!made) return undefined;
+  new Uint8Array(made.memory.buffer, AT.mask, 256).fill(255);
+  return { memory: made.memory.buffer, symbols: made.symbols, sort: made.sort };
 }

@@ -10,14 +10,14 @@ export type Surveyed =
   | ({ readonly fileName: string; readonly ok: true } & SurveyedPackage)
   | { readonly fileName: string; readonly ok: false; readonly error: MirrorError };
 
-/** Files that go to a thread in one message; a message costs what reading a small package does. */
+/** Files that go to a thread in one message. */
 const BATCH = 16;
 
 /** Megabytes that a thread's new objects may take: what a package leaves behind is soon gone, and more room is only filled. */
 const YOUNG_MB = 8;
 
-/** Messages on their way to one thread, so that it never waits for the next. */
-const AHEAD = 2;
+/** Files that a thread has at most: it reads several side by side and never waits for the next. */
+const AHEAD = 48;
 
 /** Worker threads that read packages. */
 export interface Readers {
@@ -37,7 +37,7 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
   const start = (needed: number) => {
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
     const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url);
-    const workerData: WorkerData = { compileCache: getCompileCacheDir() };
+    const workerData: WorkerData = { compileCache: getCompileCacheDir(), options };
     const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
     while (workers.length < needed) workers.push(new Worker(entry, { workerData, resourceLimits }));
   };
@@ -52,25 +52,24 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
       let running = 0;
       const listeners: (() => void)[] = [];
       for (const worker of workers) {
-        const sent: (readonly string[])[] = [];
+        let sent = 0;
         const send = () => {
-          while (!signal.aborted && sent.length < AHEAD && next < fileNames.length) {
+          while (!signal.aborted && sent + BATCH <= AHEAD && next < fileNames.length) {
             const batch = fileNames.slice(next, next + BATCH);
             next += batch.length;
-            sent.push(batch);
-            running++;
-            worker.postMessage({ folder, subdir, fileNames: batch, options } satisfies ToWorker);
+            sent += batch.length;
+            running += batch.length;
+            worker.postMessage({ folder, subdir, fileNames: batch } satisfies ToWorker);
           }
         };
         const onMessage = (answer: FromWorker) => {
-          const batch = sent.shift() as readonly string[];
-          running--;
-          for (const [i, a] of answer.entries()) {
-            const fileName = batch[i] as string;
+          sent -= answer.length;
+          running -= answer.length;
+          for (const a of answer) {
             results.push(
               "error" in a
-                ? { fileName, ok: false, error: reviveError(a.error) }
-                : { fileName, ok: true, ...a, record: bytesSent(a.record), runExports: bytesSent(a.runExports) },
+                ? { fileName: a.fileName, ok: false, error: reviveError(a.error) }
+                : { ok: true, ...a, record: bytesSent(a.record), runExports: bytesSent(a.runExports) },
             );
           }
           send();

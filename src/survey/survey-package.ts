@@ -1,8 +1,8 @@
 import { parseFileName } from "../conda/file-name.ts";
 import { normaliseRunExports } from "../conda/run-exports.ts";
 import { PackageError } from "../errors.ts";
+import { FileReader, type PackageFile, type WholePackage } from "../package/file-reader.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO } from "../package/read.ts";
-import { readWhole } from "../package/read-file.ts";
 import { makeRecord } from "../package/record.ts";
 
 /** Everything that an index says about one package of a folder. */
@@ -27,23 +27,25 @@ const RECORD: readonly InfoMember[] = ["info/index.json", "info/run_exports.json
 const FACTS: readonly InfoMember[] = ["info/about.json", "info/paths.json"];
 const RECIPES: readonly InfoMember[] = ["info/recipe/meta.yaml", "info/recipe/meta.yaml.rendered", "info/meta.yaml"];
 
+/** Reads packages with the members that a survey needs. */
+export function surveyReader<File extends PackageFile>(options: SurveyOptions): FileReader<File> {
+  return options.facts ? new FileReader([...RECORD, ...FACTS, ...RECIPES], RECIPE_BEYOND_INFO) : new FileReader(RECORD);
+}
+
 /**
- * Reads one package of a channel's folder: hashes, record, run exports, facts.
+ * What one package of a channel's folder is: hashes, record, run exports, facts.
  * @param subdir the folder it lies in; a package that says otherwise is refused.
  * @throws PackageError
  */
 export async function surveyPackage(
-  path: string,
+  { facts, info }: WholePackage,
   fileName: string,
   subdir: string,
   options: SurveyOptions,
 ): Promise<SurveyedPackage> {
-  const name = parseFileName(fileName);
-  const wanted = options.facts ? [...RECORD, ...FACTS, ...RECIPES] : RECORD;
-  const { facts, info } = await readWhole(path, fileName, wanted, options.facts ? RECIPE_BEYOND_INFO : {});
   const member = (m: InfoMember) => info.members.get(m);
   const indexJson = member("info/index.json") as Uint8Array;
-  const made = makeRecord(fileName, indexJson, name, facts, subdir);
+  const made = makeRecord(fileName, indexJson, parseFileName(fileName), facts, subdir);
   if (made.subdir !== subdir) {
     throw new PackageError("NAME_MISMATCH", {
       what: `${subdir}/${fileName}: lies in the wrong folder`,

@@ -1,12 +1,15 @@
 import { enableCompileCache } from "node:module";
+import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import type { SentError } from "../errors.ts";
+import type { FileRead, PackageFile } from "../package/file-reader.ts";
 import type { SurveyedPackage, SurveyOptions } from "./survey-package.ts";
 
 /** What a worker thread starts with. */
 export interface WorkerData {
   /** Where compiled code is kept, when this process keeps any. */
   readonly compileCache: string | undefined;
+  readonly options: SurveyOptions;
 }
 
 /** Some packages of one folder. */
@@ -14,7 +17,6 @@ export interface ToWorker {
   readonly folder: string;
   readonly subdir: string;
   readonly fileNames: readonly string[];
-  readonly options: SurveyOptions;
 }
 
 /** A package as it crosses threads: its bytes as `sentBytes` makes them. */
@@ -23,29 +25,57 @@ export type SentPackage = Omit<SurveyedPackage, "record" | "runExports"> & {
   readonly runExports: string;
 };
 
-/** What each of them turned out to be, in the same order. */
-export type FromWorker = readonly (SentPackage | { readonly error: SentError })[];
+/** What some of them turned out to be, in the order in which they were through. */
+export type FromWorker = readonly ({ readonly fileName: string } & (SentPackage | { readonly error: SentError }))[];
+
+/** Packages that are told of in one message; a message costs what reading a small package does. */
+const TOLD_AT_ONCE = 16;
+
+interface Surveying extends PackageFile {
+  readonly subdir: string;
+}
 
 const port = parentPort;
 if (!port) throw new Error("this file is a worker thread's");
-const { compileCache } = workerData as WorkerData;
+const { compileCache, options } = workerData as WorkerData;
 if (compileCache !== undefined) enableCompileCache(compileCache);
 // Loaded now, so that the cache is there for it.
 const { sentBytes } = await import("../conda/sent-bytes.ts");
 const { sendError } = await import("../errors.ts");
-const { surveyPackage } = await import("./survey-package.ts");
-let queue: Promise<void> = Promise.resolve();
-port.on("message", (message: ToWorker) => {
-  queue = queue.then(async () => {
-    const answer: (SentPackage | { error: SentError })[] = [];
-    for (const fileName of message.fileNames) {
-      try {
-        const one = await surveyPackage(`${message.folder}/${fileName}`, fileName, message.subdir, message.options);
-        answer.push({ ...one, record: sentBytes(one.record), runExports: sentBytes(one.runExports) });
-      } catch (e) {
-        answer.push({ error: sendError(e, fileName) });
-      }
-    }
-    port.postMessage(answer);
-  });
+const { surveyPackage, surveyReader } = await import("./survey-package.ts");
+
+const reader = surveyReader<Surveying>(options);
+let running = false;
+port.on("message", ({ folder, subdir, fileNames }: ToWorker) => {
+  for (const fileName of fileNames) reader.add({ path: `${folder}/${fileName}`, fileName, subdir });
+  if (!running) void run();
 });
+
+async function run(): Promise<void> {
+  running = true;
+  let told: FromWorker[number][] = [];
+  const tell = async () => {
+    port?.postMessage(told);
+    told = [];
+    // More may have come to read.
+    await setImmediate();
+  };
+  for (;;) {
+    const read = await reader.next();
+    if (!read && told.length === 0) break;
+    if (read) told.push(await answer(read));
+    if (!read || told.length === TOLD_AT_ONCE) await tell();
+  }
+  running = false;
+}
+
+async function answer(read: FileRead<Surveying>): Promise<FromWorker[number]> {
+  const { fileName, subdir } = read.file;
+  try {
+    if (!("whole" in read)) throw read.error;
+    const one = await surveyPackage(read.whole, fileName, subdir, options);
+    return { fileName, ...one, record: sentBytes(one.record), runExports: sentBytes(one.runExports) };
+  } catch (e) {
+    return { fileName, error: sendError(e, fileName) };
+  }
+}

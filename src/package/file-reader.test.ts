@@ -6,13 +6,23 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "../../test/packages/builder.ts";
 import { temporary, written } from "../../test/support/folders.ts";
+import { FileReader, type WholePackage } from "./file-reader.ts";
 import type { InfoMember } from "./read.ts";
-import { IN_MEMORY, readWhole } from "./read-file.ts";
 
 const WANTED: InfoMember[] = ["info/index.json", "info/paths.json"];
 
+/** Reads one package alone. */
+async function readWhole(path: string, fileName: string): Promise<WholePackage> {
+  const reader = new FileReader(WANTED);
+  reader.add({ path, fileName });
+  const read = await reader.next();
+  assert.equal(await reader.next(), undefined);
+  if (!read || !("whole" in read)) throw read?.error;
+  return read.whole;
+}
+
 function packages(): BuiltPackage[] {
-  const large = { "lib/large.bin": randomBytes(IN_MEMORY * 2 + 7) };
+  const large = { "lib/large.bin": randomBytes(1_200_007) };
   return [
     buildConda({ name: "small-conda" }),
     buildTarBz2({ name: "small-bz2" }),
@@ -25,7 +35,7 @@ test("hashes, size and members of a file, small or large, of either format", asy
   const folder = temporary();
   for (const p of packages()) {
     const [path] = written(folder, [p]) as [string];
-    const { facts, info } = await readWhole(path, p.fileName, WANTED);
+    const { facts, info } = await readWhole(path, p.fileName);
     assert.deepEqual(facts, { md5: p.md5, sha256: p.sha256, size: p.bytes.length }, p.fileName);
     assert.deepEqual([...info.members.keys()].sort(), WANTED, p.fileName);
   }
@@ -47,7 +57,7 @@ test("a file that changes while it is read is refused as such, whatever the chan
     for (const [what, change] of Object.entries(changes)) {
       const [path] = written(folder, [p]) as [string];
       // The first wait inside gives this thread back: the change comes between two reads.
-      const reading = readWhole(path, p.fileName, WANTED);
+      const reading = readWhole(path, p.fileName);
       change(path);
       await assert.rejects(reading, { name: "PackageError", code: "CHANGED" }, `${p.fileName} ${what}`);
     }
@@ -61,8 +71,8 @@ test("what is no file, or not there, is refused without waiting for it", async (
   writeFileSync(path("empty-1-0.conda"), "");
   if (process.platform !== "win32") spawnSync("mkfifo", [path("pipe-1-0.conda")]);
   const unreadable = { name: "PackageError", code: "UNREADABLE" };
-  await assert.rejects(readWhole(path("folder-1-0.conda"), "folder-1-0.conda", WANTED), unreadable);
-  await assert.rejects(readWhole(path("none-1-0.conda"), "none-1-0.conda", WANTED), unreadable);
-  await assert.rejects(readWhole(path("pipe-1-0.conda"), "pipe-1-0.conda", WANTED), unreadable);
-  await assert.rejects(readWhole(path("empty-1-0.conda"), "empty-1-0.conda", WANTED), { code: "NOT_A_PACKAGE" });
+  await assert.rejects(readWhole(path("folder-1-0.conda"), "folder-1-0.conda"), unreadable);
+  await assert.rejects(readWhole(path("none-1-0.conda"), "none-1-0.conda"), unreadable);
+  await assert.rejects(readWhole(path("pipe-1-0.conda"), "pipe-1-0.conda"), unreadable);
+  await assert.rejects(readWhole(path("empty-1-0.conda"), "empty-1-0.conda"), { code: "NOT_A_PACKAGE" });
 });
