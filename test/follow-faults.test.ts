@@ -18,9 +18,19 @@ const faults = new URL("support/faults.ts", import.meta.url).pathname;
 const mirrorOnce = new URL("support/mirror-once.ts", import.meta.url).pathname;
 const loop = new URL("clients/rattler_loop.py", import.meta.url).pathname;
 
-/** One in so many of the points is tried; FAULTS=all tries each, which takes ten minutes. */
-const ALL = process.env["FAULTS"] === "all";
-const EVERY = ALL ? 1 : 8;
+/** Which of the points are tried: one in eight, or all (FAULTS=all), or the k-th of n shares (FAULTS=k/n) that together are all. */
+const { share, of: SHARES } = shareOf(process.env["FAULTS"] ?? "1/8");
+
+function shareOf(text: string): { share: number; of: number } {
+  const [, k, n] = /^([1-9]\d*)\/([1-9]\d*)$/.exec(text === "all" ? "1/1" : text) ?? [];
+  assert.ok(Number(k) <= Number(n), `FAULTS=${text} is neither "all" nor a share such as 3/8`);
+  return { share: Number(k), of: Number(n) };
+}
+
+/** The points of a kind that are tried, counted from 1. Kinds begin at different ones, so that a share has some of each. */
+function tried(count: number, kind: number): number[] {
+  return Array.from({ length: count }, (_, i) => i + 1).filter((at) => (at + 3 * kind) % SHARES === share % SHARES);
+}
 
 /** Hundreds of processes start here: compiled code that they share halves the time. */
 const compiled = temporary();
@@ -145,7 +155,7 @@ async function usableThenDone(
 
 test("a fault at any file operation or request of a run that follows a channel never breaks it for a client, and the next run finishes", {
   ...needs(python, "py-rattler"),
-  ...(ALL ? { timeout: 30 * 60_000 } : {}),
+  ...(SHARES < 8 ? { timeout: 60 * 60_000 } : {}),
 }, async (t) => {
   const root = temporary();
   const server = await fileServer();
@@ -164,32 +174,37 @@ test("a fault at any file operation or request of a run that follows a channel n
   const files = Object.keys(visible(clean)).filter((f) => /\.(conda|tar\.bz2)$/.test(f));
   assert.deepEqual(files.sort(), later.map(pathOf).sort());
   for (const found of Object.values(await use(clean))) assert.equal(JSON.stringify(found), INSTALLED[1]);
-  let points = 0;
-  let n = 0;
+  let [n, points] = [0, 0];
+  const failures: string[] = [];
   const attempt = async (what: string, work: (target: string) => Promise<unknown>): Promise<void> => {
     const target = copyChannel(base, join(root, `c${n++}`));
     try {
       await work(target);
       await usableThenDone(server, target, use, done);
-      points++;
     } catch (e) {
-      throw new Error(`${what}: ${(e as Error).message}`, { cause: e });
+      failures.push(`${what}: ${(e as Error).message}`);
     }
     rmSync(target, { recursive: true });
   };
-  for (const how of ["kill", "error", "cut"] as const) {
-    const all = await follow(server, copyChannel(base, join(root, `count-${how}`)), { how });
-    assert.ok(all.log.length > 40, `${all.log.length} operations`);
-    for (let at = 1 + (n % EVERY); at <= all.log.length; at += EVERY) {
-      await attempt(`${how} at ${at}, ${all.log[at - 1]}`, async (target) => {
+  const told = (what: string, tries: number, count: number) => {
+    points += count;
+    t.diagnostic(`${what}: ${tries} of ${count} points tried`);
+  };
+  for (const [kind, how] of (["kill", "error", "cut"] as const).entries()) {
+    const { log } = await follow(server, copyChannel(base, join(root, `count-${how}`)), { how });
+    assert.ok(log.length > 40, `${log.length} operations`);
+    const tries = tried(log.length, kind);
+    for (const at of tries) {
+      await attempt(`${how} at ${at}, ${log[at - 1]}`, async (target) => {
         const ran = await follow(server, target, { at, how });
         if (how === "kill") assert.equal(ran.code, null, "it was killed");
       });
     }
-    t.diagnostic(`${how}: ${all.log.length} operations`);
+    told(`${how} at a file operation`, tries.length, log.length);
   }
-  for (const how of ["500", "cut", "kill"] as const) {
-    for (let at = 1 + (n % EVERY); at <= requests; at += EVERY) {
+  for (const [kind, how] of (["500", "cut", "kill"] as const).entries()) {
+    const tries = tried(requests, kind);
+    for (const at of tries) {
       await attempt(`${how} at request ${at}`, async (target) => {
         const from = server.requests.length;
         server.onRequest = (_, number): Misdeed | undefined => {
@@ -202,7 +217,9 @@ test("a fault at any file operation or request of a run that follows a channel n
         delete server.onRequest;
       });
     }
+    told(`${how} at a request`, tries.length, requests);
   }
-  t.diagnostic(`${requests} requests; ${points} points tried`);
-  assert.ok(points >= 40, `${points} points`);
+  t.diagnostic(`${n} of ${points} points tried, ${held.size} states of the channel`);
+  assert.deepEqual(failures, []);
+  assert.ok(n >= Math.floor(points / SHARES) - 6 && n > 0, `${n} of ${points} points`);
 });
