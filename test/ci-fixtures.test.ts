@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { type BuiltPackage, built } from "./packages/builder.ts";
 import { azureServer } from "./servers/azure/azure-server.ts";
+import { folderServer } from "./servers/folder-server.ts";
 import { githubServer } from "./servers/github/github-server.ts";
 import { envOf, mirrored, smithyZip, stagedRecipesZip } from "./support/ci.ts";
 import { repodata, temporary } from "./support/folders.ts";
@@ -14,8 +15,12 @@ import { fixtures, needs, python } from "./support/needs.ts";
 
 // The whole way with real packages: a pull request's address in, packages installed by the real client out.
 const run = promisify(execFile);
-const client = new URL("./clients/rattler_client.py", import.meta.url).pathname;
-const there = needs(join(fixtures, "packages"), "the folder of shared fixtures");
+const check = join(fixtures, "../tools/client_check.py");
+const there = [
+  needs(join(fixtures, "packages"), "the folder of shared fixtures"),
+  needs(check, "the shared client"),
+  needs(python, "py-rattler"),
+].find((n) => n.skip) ?? { skip: false };
 const SHA = "5eed".padEnd(40, "1");
 
 type Records = Record<string, { name: string; sha256: string; depends?: string[] }>;
@@ -56,7 +61,7 @@ async function holds(target: string, all: ReturnType<typeof bySubdir>): Promise<
   }
 }
 
-/** Installs what needs nothing else, in each index format. */
+/** Has the shared client install, over HTTP, what needs nothing else, by each index format. Gives how many. */
 async function installs(target: string, all: ReturnType<typeof bySubdir>): Promise<number> {
   const names = ["linux-64", "noarch"].flatMap((subdir) => {
     const { packages, records } = all.get(subdir) ?? { packages: [], records: {} };
@@ -67,16 +72,16 @@ async function installs(target: string, all: ReturnType<typeof bySubdir>): Promi
       .filter((name) => !/^clobber|^info-only$|^symlink-test$|^zip64-test$/.test(name));
   });
   const specs = [...new Set(names)];
-  for (const format of ["json", "zst", "shards"]) {
-    const { stdout } = await run(python, [client, target, "linux-64", format, temporary(), ...specs]);
-    assert.deepEqual((JSON.parse(stdout) as string[][]).map(([name]) => name).sort(), [...specs].sort());
-  }
+  const args = [check, await folderServer(target), "linux-64", ...specs, "--prefix", temporary()];
+  const { stdout } = await run(python, args);
+  const lines = ["json", "zst", "shards"].map(
+    (f) => `${f}: solved ${specs.length} packages, installed ${specs.length}`,
+  );
+  assert.deepEqual(stdout.trim().split("\n"), lines);
   return specs.length;
 }
 
-test("real packages from a staged-recipes pull request, built on Azure, are installed by rattler", {
-  skip: there.skip || needs(python, "py-rattler").skip,
-}, async () => {
+test("real packages from a staged-recipes pull request, built on Azure, are installed by rattler", there, async () => {
   const [github, azure] = [await githubServer(), await azureServer()];
   const repo = "conda-forge/staged-recipes";
   github.repos.add(repo);
@@ -115,35 +120,37 @@ test("real packages from a staged-recipes pull request, built on Azure, are inst
   assert.deepEqual(github.violations, []);
 });
 
-test("real packages from a feedstock's pull request, nested by conda-smithy, are installed by rattler", {
-  skip: there.skip || needs(python, "py-rattler").skip,
-}, async () => {
-  const github = await githubServer();
-  const repo = "conda-forge/real-feedstock";
-  github.repos.add(repo);
-  github.tokens.set("ghp_good", { kind: "classic", may: ["repo"] });
-  github.pulls.push({ repo, number: 1, sha: SHA, author: "ada" });
-  github.runs.push({ repo, id: 7, sha: SHA });
-  const all = bySubdir();
-  for (const [i, [subdir, { packages }]] of [...all].entries()) {
-    const name = `conda_pkgs_7_${subdir.replace("-", "_")}_`;
-    // Stored and deflated, as the versions of the action that uploads have done.
-    const zip = smithyZip(`real-feedstock_${name}`, subdir, packages, { method: i % 2 ? 8 : 0 });
-    github.artifacts.push({ repo, id: i + 1, name, run: 7, zip });
-    github.checks.push({
-      repo,
-      id: i + 1,
-      sha: SHA,
-      name: `build (${subdir})`,
-      app: "github-actions",
-      details: `${github.web}/${repo}/actions/runs/7/job/${i}`,
-      conclusion: "success",
-    });
-  }
-  const { target, report } = await mirrored("real-feedstock#1", { env: envOf({ github }, "ghp_good") });
-  assert.deepEqual([report.exitCode, report.failed], [0, 0]);
-  assert.ok(report.added >= 45, String(report.added));
-  await holds(target, all);
-  assert.ok((await installs(target, all)) >= 5);
-  assert.deepEqual(github.violations, []);
-});
+test(
+  "real packages from a feedstock's pull request, nested by conda-smithy, are installed by rattler",
+  there,
+  async () => {
+    const github = await githubServer();
+    const repo = "conda-forge/real-feedstock";
+    github.repos.add(repo);
+    github.tokens.set("ghp_good", { kind: "classic", may: ["repo"] });
+    github.pulls.push({ repo, number: 1, sha: SHA, author: "ada" });
+    github.runs.push({ repo, id: 7, sha: SHA });
+    const all = bySubdir();
+    for (const [i, [subdir, { packages }]] of [...all].entries()) {
+      const name = `conda_pkgs_7_${subdir.replace("-", "_")}_`;
+      // Stored and deflated, as the versions of the action that uploads have done.
+      const zip = smithyZip(`real-feedstock_${name}`, subdir, packages, { method: i % 2 ? 8 : 0 });
+      github.artifacts.push({ repo, id: i + 1, name, run: 7, zip });
+      github.checks.push({
+        repo,
+        id: i + 1,
+        sha: SHA,
+        name: `build (${subdir})`,
+        app: "github-actions",
+        details: `${github.web}/${repo}/actions/runs/7/job/${i}`,
+        conclusion: "success",
+      });
+    }
+    const { target, report } = await mirrored("real-feedstock#1", { env: envOf({ github }, "ghp_good") });
+    assert.deepEqual([report.exitCode, report.failed], [0, 0]);
+    assert.ok(report.added >= 45, String(report.added));
+    await holds(target, all);
+    assert.ok((await installs(target, all)) >= 5);
+    assert.deepEqual(github.violations, []);
+  },
+);
