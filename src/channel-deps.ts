@@ -1,6 +1,5 @@
 import { chooseRecords } from "./choose/choose-index.ts";
 import { dependencyName, passes, rulesFor } from "./choose/rules.ts";
-import type { RecordFields } from "./conda/match-spec.ts";
 import { loadVersions } from "./conda/version.ts";
 import { asMirrorError, isInterruption, SourceError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
@@ -8,8 +7,9 @@ import { whereIs } from "./follow.ts";
 import { entryAt, placesByName, RECORD_MAPS, recordAt } from "./index/repodata.ts";
 import { readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
-import { bestFirst, type Choosable, Greedy } from "./solve/greedy.ts";
-import { virtualPackages } from "./solve/virtual-packages.ts";
+import { bestFirst, type Choosable, choosable, virtualChoosable } from "./solve/choosable.ts";
+import { Installer, MOST_STEPS } from "./solve/installer.ts";
+import { machinesOf } from "./solve/virtual-packages.ts";
 import type { ChannelSource } from "./source/channel.ts";
 import { thisPlatform } from "./this-platform.ts";
 import { pool } from "./transfer/pool.ts";
@@ -45,38 +45,23 @@ export async function neededOf(
   const wanted = platforms.length > 0 ? platforms : own.length > 0 ? own : [thisPlatform()];
   const noarch = await openSubdir(channels, "noarch", run);
   const solved = new Set<string>();
-  const unsolved = new Map<string, { root: Choosable; platform: string }>();
+  const unsolved = new Map<string, { root: Choosable; platform: string; found: "none" | "unknown" }>();
   for (const platform of wanted) {
     const its = await openSubdir(channels, platform, run);
-    const virtual = new Map(
-      virtualPackages(platform).map((v): [string, Choosable[]] => [
-        v.name,
-        [
-          {
-            subdir: platform,
-            fileName: "",
-            name: v.name,
-            fields: { ...v, build_number: 0 },
-            depends: [],
-            constrains: [],
-          },
-        ],
-      ]),
-    );
+    const machines = machinesOf(platform).map((all) => all.map((v) => virtualChoosable(v, platform)));
     const roots = [...its.roots, ...noarch.roots];
     const known = await reachable(roots, [its.byName, noarch.byName], run);
     for (const list of known.values()) list.sort(bestFirst(versions));
-    const greedy = new Greedy(versions, (name) => (name.startsWith("__") ? virtual : known).get(name) ?? []);
+    const installer = new Installer(versions, (name) => (name.startsWith("__") ? [] : (known.get(name) ?? [])));
     for (const root of roots) {
       const key = `${root.subdir}/${root.fileName}`;
-      const found = greedy.solve(root);
-      if (!found) {
-        unsolved.set(key, { root, platform });
+      const found = installer.solve(root, machines);
+      if (typeof found === "string") {
+        unsolved.set(key, { root, platform, found });
         continue;
       }
       solved.add(key);
       for (const { subdir, fileName, name } of found) {
-        if (fileName === "") continue;
         names.add(name);
         const list = files.get(subdir) ?? new Set();
         list.add(fileName);
@@ -84,12 +69,15 @@ export async function neededOf(
       }
     }
   }
-  for (const [key, { root, platform }] of unsolved) {
+  for (const [key, { root, platform, found }] of unsolved) {
     // A package for no platform in particular need not fit them all.
     if (solved.has(key)) continue;
     const error = new SourceError("UNSOLVABLE", {
       what: `${key}: what it needs can't be had for ${platform}`,
-      why: `no packages of ${channels.map((c) => c.address.name).join(", ")} were found that go together with it`,
+      why:
+        found === "none"
+          ? `no packages of ${channels.map((c) => c.address.name).join(", ")} go together with it`
+          : `${MOST_STEPS} choices among packages of ${channels.map((c) => c.address.name).join(", ")} led nowhere`,
       next: "the package itself is taken; exclude it, or name a further channel that has what it needs",
     });
     failures.push({ outcome: "failed", fileName: root.fileName, origin: channels[0]?.address.name ?? "", error });
@@ -121,8 +109,8 @@ async function reachable(
 
 function namesIn(records: Iterable<Choosable>): Set<string> {
   const names = new Set<string>();
-  for (const { depends } of records) {
-    for (const spec of depends) {
+  for (const { depends, extras } of records) {
+    for (const spec of [depends, ...Object.values(extras)].flat()) {
       const name = dependencyName(spec);
       if (name !== undefined && !name.startsWith("__")) names.add(name);
     }
@@ -184,19 +172,4 @@ async function openSubdir(
     }
   }
   return { roots, byName: async (name) => (await Promise.all(readers.map((r) => r(name)))).flat() };
-}
-
-function choosable(subdir: string, fileName: string, record: Uint8Array): Choosable | undefined {
-  const fields = JSON.parse(Buffer.from(record).toString("utf8")) as RecordFields;
-  const texts = (value: unknown) =>
-    Array.isArray(value) ? value.filter((one): one is string => typeof one === "string") : [];
-  if (typeof fields["name"] !== "string") return undefined;
-  return {
-    subdir,
-    fileName,
-    name: fields["name"].toLowerCase(),
-    fields,
-    depends: texts(fields["depends"]),
-    constrains: texts(fields["constrains"]),
-  };
 }
