@@ -5,6 +5,7 @@ import { asMirrorError, isInterruption, SourceError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
 import { whereIs } from "./follow.ts";
 import { entryAt, placesByName, RECORD_MAPS, recordAt } from "./index/repodata.ts";
+import { fileNameIn, recordIn } from "./index/shard-json.ts";
 import { readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
 import { bestFirst, type Choosable, choosable, virtualChoosable } from "./solve/choosable.ts";
@@ -153,10 +154,11 @@ async function openSubdir(
         const all: (Choosable | undefined)[] = [];
         if (shards && shards !== "unchanged") {
           const content = await shards.load(name, run.signal);
-          const gone = new Set(content?.removed);
-          for (const { map, key, record } of content?.records ?? []) {
-            const fileName = map.startsWith("v3.") ? key + map.slice(2) : key;
-            if (!gone.has(fileName)) all.push(choosable(subdir, fileName, Buffer.from(record)));
+          if (!content) return [];
+          const gone = new Set(content.removed);
+          for (const r of content.records) {
+            const fileName = fileNameIn(content, r);
+            if (!gone.has(fileName)) all.push(choosable(subdir, fileName, recordIn(content, r)));
           }
         } else {
           for (const place of places?.get(name) ?? []) {

@@ -1,6 +1,13 @@
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
-import { constants, createZstdCompress, createZstdDecompress, zstdCompress, zstdDecompress } from "node:zlib";
+import {
+  constants,
+  createZstdCompress,
+  createZstdDecompress,
+  zstdCompress,
+  zstdDecompress,
+  zstdDecompressSync,
+} from "node:zlib";
 import { decodeBzip2 } from "../codec/bzip2.ts";
 import { PackageError } from "../errors.ts";
 
@@ -112,6 +119,30 @@ export async function decompressIndex(bytes: Uint8Array, limit = MAX_INDEX_BYTES
   for (let at = 0; at < bytes.length || frames.length === 0; ) {
     const options = { maxOutputLength: left, params: DECODER, info: true };
     const frame = (await decompressAsync(bytes.subarray(at), options)) as unknown as {
+      buffer: Uint8Array;
+      engine: { bytesWritten: number };
+    };
+    frames.push(frame.buffer);
+    left -= frame.buffer.length;
+    at += frame.engine.bytesWritten;
+  }
+  return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
+}
+
+/**
+ * Decodes something small that is `.zst`, every frame of it, without a turn of the thread pool.
+ * @param limit bytes of content at most.
+ * @throws the decoder's error when it is damaged or larger.
+ */
+export function decompressedAtOnce(bytes: Uint8Array, limit: number): Uint8Array {
+  const frames: Uint8Array[] = [];
+  let left = limit;
+  for (let at = 0; at < bytes.length || frames.length === 0; ) {
+    const rest = bytes.subarray(at);
+    // One byte more than it says, so that one portion is enough; what it says may be anything.
+    const chunkSize = Math.min(MiB, Math.max(16 * 1024, (contentSize(rest) ?? rest.length * 8) + 1));
+    const options = { maxOutputLength: left, params: DECODER, info: true, chunkSize };
+    const frame = zstdDecompressSync(rest, options) as unknown as {
       buffer: Uint8Array;
       engine: { bytesWritten: number };
     };

@@ -1,3 +1,5 @@
+import { JsonOut } from "./json-out.ts";
+
 /** Thrown where bytes are not the msgpack that was expected. */
 export class MsgpackError extends Error {}
 
@@ -54,16 +56,61 @@ export class MsgpackReader {
     else this.#take(2 ** (head >= 0xd0 ? head - 0xd0 : head - 0xcc));
   }
 
-  /** The JSON that the next value stands for: raw bytes become hex, as hashes are there, and whole numbers stay exact. */
-  json(depth = 0): string {
+  /** The JSON that the next value stands for, as `jsonInto` writes it. */
+  json(): string {
+    const out = new JsonOut(256);
+    this.jsonInto(out);
+    return out.written().toString("utf8");
+  }
+  /** Writes the JSON string that the next value, a text, stands for. */
+  textInto(out: JsonOut): void {
+    const length = this.#textLength(this.#byte());
+    if (length === undefined) throw new MsgpackError("text was expected");
+    out.string(this.#bytes, this.#pass(length), this.#at);
+  }
+  /**
+   * Writes the JSON that the next value stands for: raw bytes become hex, as hashes are there, and whole numbers stay exact. Makes
+   * no objects on the way: half a million records pass here.
+   */
+  jsonInto(out: JsonOut, depth = 0): void {
     if (depth > 64) throw new MsgpackError("nested too deep");
     const head = this.#byte();
     const text = this.#textLength(head);
-    if (text !== undefined) return JSON.stringify(this.#take(text).toString("utf8"));
+    const bin = this.#binLength(head);
+    if (text !== undefined) out.string(this.#bytes, this.#pass(text), this.#at);
+    else if (bin !== undefined) out.hex(this.#bytes, this.#pass(bin), this.#at);
+    else if (head >= 0x90 && head <= 0x9f) this.#listInto(out, head & 15, depth);
+    else if (head >= 0x80 && head <= 0x8f) this.#mapInto(out, head & 15, depth);
+    else if (head === 0xdc || head === 0xdd) this.#listInto(out, this.#number(head === 0xdc ? 2 : 4), depth);
+    else if (head === 0xde || head === 0xdf) this.#mapInto(out, this.#number(head === 0xde ? 2 : 4), depth);
+    else out.ascii(this.#scalar(head));
+  }
+
+  #listInto(out: JsonOut, items: number, depth: number): void {
+    if (items > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
+    out.byte(91);
+    for (let i = 0; i < items; i++) {
+      if (i > 0) out.byte(44);
+      this.jsonInto(out, depth + 1);
+    }
+    out.byte(93);
+  }
+
+  #mapInto(out: JsonOut, members: number, depth: number): void {
+    if (members > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
+    out.byte(123);
+    for (let i = 0; i < members; i++) {
+      if (i > 0) out.byte(44);
+      this.textInto(out);
+      out.byte(58);
+      this.jsonInto(out, depth + 1);
+    }
+    out.byte(125);
+  }
+
+  #scalar(head: number): string {
     if (head <= 0x7f) return String(head);
     if (head >= 0xe0) return String(head - 256);
-    const bin = this.#binLength(head);
-    if (bin !== undefined) return `"${this.#take(bin).toString("hex")}"`;
     switch (head) {
       case 0xc0:
         return "null";
@@ -72,31 +119,32 @@ export class MsgpackReader {
       case 0xc3:
         return "true";
       case 0xca:
-        return JSON.stringify(this.#take(4).readFloatBE(0));
+        return JSON.stringify(this.#bytes.readFloatBE(this.#pass(4)));
       case 0xcb:
-        return JSON.stringify(this.#take(8).readDoubleBE(0));
+        return JSON.stringify(this.#bytes.readDoubleBE(this.#pass(8)));
       case 0xcc:
       case 0xcd:
       case 0xce:
         return String(this.#number(2 ** (head - 0xcc)));
-      case 0xcf:
-        return this.#take(8).readBigUInt64BE(0).toString();
+      case 0xcf: {
+        const at = this.#pass(8);
+        const high = this.#bytes.readUInt32BE(at);
+        // Exact in a double: times are.
+        if (high < 2 ** 21) return String(high * 2 ** 32 + this.#bytes.readUInt32BE(at + 4));
+        return this.#bytes.readBigUInt64BE(at).toString();
+      }
       case 0xd0:
       case 0xd1:
-      case 0xd2:
-        return String(this.#take(2 ** (head - 0xd0)).readIntBE(0, 2 ** (head - 0xd0)));
+      case 0xd2: {
+        const length = 2 ** (head - 0xd0);
+        return String(this.#bytes.readIntBE(this.#pass(length), length));
+      }
       case 0xd3:
-        return this.#take(8).readBigInt64BE(0).toString();
+        return this.#bytes.readBigInt64BE(this.#pass(8)).toString();
+      default:
+        // Extensions: no index has them.
+        throw new MsgpackError("a value that JSON does not have");
     }
-    const items = head <= 0x9f ? head & 15 : head >= 0xdc && head <= 0xdf ? this.#number(head % 2 === 0 ? 2 : 4) : -1;
-    // Extensions: no index has them.
-    if (items < 0) throw new MsgpackError("a value that JSON does not have");
-    if (items > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
-    const parts: string[] = [];
-    const isMap = head <= 0x8f || head >= 0xde;
-    for (let i = 0; i < items; i++)
-      parts.push(isMap ? `${JSON.stringify(this.text())}:${this.json(depth + 1)}` : this.json(depth + 1));
-    return isMap ? `{${parts.join(",")}}` : `[${parts.join(",")}]`;
   }
 
   #skipMany(count: number, depth: number): void {
@@ -116,11 +164,19 @@ export class MsgpackReader {
     return byte;
   }
   #number(bytes: number): number {
-    return this.#take(bytes).readUIntBE(0, bytes);
+    let at = this.#pass(bytes);
+    let n = 0;
+    while (at < this.#at) n = n * 256 + (this.#bytes[at++] as number);
+    return n;
   }
   #take(length: number): Buffer {
+    const at = this.#pass(length);
+    return this.#bytes.subarray(at, this.#at);
+  }
+  /** Passes over bytes that have to be there; gives where they begin. */
+  #pass(length: number): number {
     if (length > this.#bytes.length - this.#at) throw new MsgpackError("it ends early");
     this.#at += length;
-    return this.#bytes.subarray(this.#at - length, this.#at);
+    return this.#at - length;
   }
 }

@@ -63,7 +63,8 @@ export function keyIn(map: RecordMap, fileName: string): string {
   return map.startsWith("v3.") ? fileName.slice(0, fileName.length - map.length + 2) : fileName;
 }
 
-function fileNameOf(map: RecordMap, key: string): string {
+/** The file name that a key of a map stands for. */
+export function fileNameOf(map: RecordMap, key: string): string {
   return map.startsWith("v3.") ? key + map.slice(2) : key;
 }
 

@@ -1,16 +1,18 @@
 import { hash } from "node:crypto";
-import { decompressIndex } from "./compress.ts";
-import { letGo } from "./let-go.ts";
+import { stringAt } from "../conda/json-bytes.ts";
+import { decompressedAtOnce, decompressIndex } from "./compress.ts";
+import { JsonOut } from "./json-out.ts";
 import { MsgpackReader } from "./msgpack-reader.ts";
-import type { RecordMap } from "./repodata.ts";
+import { fileNameOf, type RecordMap } from "./repodata.ts";
 
-/** A record of a shard as the JSON that it stands for. */
+/** A record of a shard: where the JSON that it stands for lies in its shard's. */
 export interface ShardJson {
   readonly map: RecordMap;
-  /** As it stands in the map: a file name, in v3 without its extension. */
-  readonly key: string;
-  /** Compact JSON, members in the shard's order, without `run_exports`. */
-  readonly record: string;
+  /** Where its key begins, at the opening quote: a file name, in v3 without its extension. */
+  readonly start: number;
+  /** Where the record begins, behind the colon: compact JSON, members in the shard's order, without `run_exports`. */
+  readonly value: number;
+  readonly end: number;
   /** The package's own `name`; undefined when it has none that is text. */
   readonly name: string | undefined;
   /** `run_exports` as JSON where they are known (CEP 21). */
@@ -18,6 +20,8 @@ export interface ShardJson {
 }
 
 export interface ShardContent {
+  /** Keys and records, those of one map one behind the other with a comma between them. */
+  readonly json: Uint8Array;
   readonly records: readonly ShardJson[];
   readonly removed: readonly string[];
 }
@@ -25,17 +29,33 @@ export interface ShardContent {
 /** conda refuses shards of more than 16 MiB; mamba reads up to 100. */
 const MAX_SHARD = 128 * 1024 * 1024;
 
+/** Shards up to here are decoded in one go: a turn of the thread pool takes longer. */
+const AT_ONCE = 128 * 1024;
+
 /**
  * What a shard of another program holds, as JSON (CEP 16 §Shard format).
+ * @param out room that is used again: what was read into it before is gone then.
  * @throws Error when its bytes are not those of `sha256`, or of another form
  */
-export async function readShardJson(bytes: Uint8Array, sha256: string): Promise<ShardContent> {
+export async function readShardJson(bytes: Uint8Array, sha256: string, out?: JsonOut): Promise<ShardContent> {
   if (hash("sha256", bytes, "hex") !== sha256) throw new Error("its bytes differ from its name");
-  const reader = new MsgpackReader(await decompressIndex(bytes, MAX_SHARD));
+  const plain =
+    bytes.length <= AT_ONCE ? decompressedAtOnce(bytes, MAX_SHARD) : await decompressIndex(bytes, MAX_SHARD);
+  return readShardContent(new MsgpackReader(plain), out ?? new JsonOut(plain.length));
+}
+
+function readShardContent(reader: MsgpackReader, out: JsonOut): ShardContent {
+  out.at = 0;
   const records: ShardJson[] = [];
   let removed: string[] = [];
+  let name: string | undefined;
   const section = (map: RecordMap) => {
-    for (let n = reader.map(); n > 0; n--) records.push(readRecord(reader, map));
+    for (let n = reader.map(); n > 0; n--) {
+      if (out.at > 0) out.byte(COMMA);
+      const one = readRecord(reader, out, map, name);
+      records.push(one);
+      name = one.name;
+    }
   };
   for (let members = reader.map(); members > 0; members--) {
     const member = reader.text();
@@ -49,25 +69,48 @@ export async function readShardJson(bytes: Uint8Array, sha256: string): Promise<
       }
     } else reader.skip();
   }
-  return { records, removed };
+  return { json: out.written(), records, removed };
 }
 
-function readRecord(reader: MsgpackReader, map: RecordMap): ShardJson {
-  const key = reader.text();
-  const members: string[] = [];
+const COMMA = 44;
+const COLON = 58;
+const QUOTE = 34;
+const OPEN_MAP = 123;
+const CLOSE_MAP = 125;
+
+/** @param last the name of the record before, which nearly always is this one's too. */
+function readRecord(reader: MsgpackReader, out: JsonOut, map: RecordMap, last: string | undefined): ShardJson {
+  const start = out.at;
+  reader.textInto(out);
+  out.byte(COLON);
+  const value = out.at;
+  out.byte(OPEN_MAP);
   let name: string | undefined;
   let runExports: string | undefined;
+  let first = true;
   for (let n = reader.map(); n > 0; n--) {
-    const member = reader.text();
-    const value = reader.json();
-    if (member === "run_exports") {
-      if (value.startsWith("{")) runExports = value;
+    const before = out.at;
+    if (!first) out.byte(COMMA);
+    const key = out.at;
+    reader.textInto(out);
+    const keyEnd = out.at;
+    out.byte(COLON);
+    const at = out.at;
+    reader.jsonInto(out, 1);
+    if (out.spells(key, keyEnd, '"run_exports"')) {
+      const json = out.written(at);
+      if (json[0] === OPEN_MAP) runExports = json.toString("utf8");
+      out.at = before;
       continue;
     }
-    if (member === "name" && value.startsWith('"')) name = JSON.parse(value) as string;
-    members.push(`${JSON.stringify(member)}:${value}`);
+    if (out.spells(key, keyEnd, '"name"') && out.written(at)[0] === QUOTE) {
+      const same = last !== undefined && !last.includes("\\") && out.spells(at + 1, out.at - 1, last);
+      name = same ? last : stringAt(out.written(), at, out.at);
+    }
+    first = false;
   }
-  return { map, key, record: `{${members.join(",")}}`, name, runExports };
+  out.byte(CLOSE_MAP);
+  return { map, start, value, end: out.at, name, runExports };
 }
 
 function textsOf(json: string): string[] {
@@ -75,88 +118,12 @@ function textsOf(json: string): string[] {
   return Array.isArray(list) ? list.filter((one) => typeof one === "string") : [];
 }
 
-/** Puts records of shards together to the `repodata.json` that they are of, shard by shard, without a second copy of it. */
-export class ShardJoiner {
-  readonly #maps: Record<RecordMap, Pieces> = {
-    packages: new Pieces(),
-    "packages.conda": new Pieces(),
-    "v3.tar.bz2": new Pieces(),
-    "v3.conda": new Pieces(),
-  };
-  readonly #removed: string[] = [];
-
-  add({ records, removed }: ShardContent): void {
-    for (const { map, key, record } of [...records].sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))) {
-      const pieces = this.#maps[map];
-      pieces.text(`${pieces.size === 0 ? "" : ","}${JSON.stringify(key)}:${record}`);
-    }
-    this.#removed.push(...removed);
-  }
-
-  /** The bytes of the index. Afterwards the joiner is empty. */
-  finish(subdir: string): Uint8Array {
-    const text = (t: string) => Buffer.from(t);
-    const parts: (Buffer | Pieces)[] = [
-      text(`{"info":${JSON.stringify({ subdir })},"packages":{`),
-      this.#maps.packages,
-      text('},"packages.conda":{'),
-      this.#maps["packages.conda"],
-      text(`},"removed":${JSON.stringify([...new Set(this.#removed)].sort())},"v3":{"tar.bz2":{`),
-      this.#maps["v3.tar.bz2"],
-      text('},"conda":{'),
-      this.#maps["v3.conda"],
-      text("}}}"),
-    ];
-    const size = parts.reduce((sum, part) => sum + (part instanceof Pieces ? part.size : part.length), 0);
-    // Memory that is not written to yet is not taken yet.
-    const all = Buffer.allocUnsafeSlow(size);
-    let at = 0;
-    for (const part of parts) {
-      if (part instanceof Pieces) at = part.moveInto(all, at);
-      else {
-        all.set(part, at);
-        at += part.length;
-      }
-    }
-    return all;
-  }
+/** The file name of a shard's record. */
+export function fileNameIn({ json }: ShardContent, { map, start, value }: ShardJson): string {
+  return fileNameOf(map, stringAt(json, start, value - 1));
 }
 
-const CHUNK = 4 * 1024 * 1024;
-
-/** Text as UTF-8, in portions that are given back one by one when they are put together. */
-class Pieces {
-  size = 0;
-  #chunks: Buffer[] = [];
-  #fill = CHUNK;
-
-  text(text: string): void {
-    const most = text.length * 3;
-    if (this.#fill + most > (this.#chunks.at(-1)?.length ?? 0)) {
-      this.#cut();
-      this.#chunks.push(Buffer.allocUnsafeSlow(Math.max(CHUNK, most)));
-      this.#fill = 0;
-    }
-    const written = (this.#chunks.at(-1) as Buffer).write(text, this.#fill);
-    this.#fill += written;
-    this.size += written;
-  }
-
-  moveInto(all: Uint8Array, from: number): number {
-    let at = from;
-    this.#cut();
-    for (const chunk of this.#chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-      letGo(new Uint8Array(chunk.buffer));
-    }
-    this.#chunks = [];
-    return at;
-  }
-
-  /** The last portion ends where it was written to. */
-  #cut(): void {
-    const last = this.#chunks.pop();
-    if (last) this.#chunks.push(last.subarray(0, this.#fill));
-  }
+/** A shard's record as JSON, a copy. */
+export function recordIn({ json }: ShardContent, { value, end }: ShardJson): Buffer {
+  return Buffer.from(json.subarray(value, end));
 }

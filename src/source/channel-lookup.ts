@@ -1,6 +1,7 @@
 import { isSubdir, parseFileName } from "../conda/file-name.ts";
 import { TransferError } from "../errors.ts";
-import { findRecord, keyIn, mapOf } from "../index/repodata.ts";
+import { findRecord, mapOf } from "../index/repodata.ts";
+import { fileNameIn, recordIn } from "../index/shard-json.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import { readWholeIndex } from "./channel-index.ts";
 import { openChannelPlace, type PlaceContext } from "./channel-place.ts";
@@ -65,10 +66,8 @@ async function unlessRefused<T>(read: () => Promise<T>): Promise<T | undefined> 
 
 async function inShards(shards: ShardedIndex, fileName: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
   const content = await shards.load(parseFileName(fileName).name.toLowerCase(), signal);
-  const map = mapOf(fileName);
-  const [v3, v3Key] = [mapOf(fileName, true), keyIn(mapOf(fileName, true), fileName)];
-  const found =
-    content?.records.find((r) => r.map === v3 && r.key === v3Key) ??
-    content?.records.find((r) => r.map === map && r.key === fileName);
-  return found && Buffer.from(found.record);
+  if (!content) return undefined;
+  const its = content.records.filter((r) => fileNameIn(content, r) === fileName);
+  const found = its.find((r) => r.map === mapOf(fileName, true)) ?? its.find((r) => r.map === mapOf(fileName));
+  return found && recordIn(content, found);
 }

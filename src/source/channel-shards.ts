@@ -1,6 +1,9 @@
+import { parseFileName } from "../conda/file-name.ts";
 import { SourceError } from "../errors.ts";
+import { JsonOut } from "../index/json-out.ts";
 import { readRepodata } from "../index/repodata.ts";
-import { readShardJson, type ShardContent, ShardJoiner } from "../index/shard-json.ts";
+import { ShardJoiner } from "../index/shard-joiner.ts";
+import { fileNameIn, readShardJson, type ShardContent } from "../index/shard-json.ts";
 import { type FoundShards, readShardIndexWhole } from "../index/shards.ts";
 import { pool } from "../transfer/pool.ts";
 import { badIndex, packagesAt, type Upstream, type UpstreamState } from "./channel-index.ts";
@@ -54,18 +57,19 @@ export async function openShards(
     throw badIndex(place, path, e);
   }
   const loaded = new Map<string, Promise<ShardContent>>();
-  const fetchOne = async (sha256: string, s: AbortSignal): Promise<ShardContent> => {
+  const fetchOne = async (sha256: string, s: AbortSignal): Promise<Uint8Array> => {
     const address = `${shardsAt}${sha256}.msgpack.zst`;
     const shard = await place.readAt(address, MAX_SHARD, s);
-    if (!shard) {
-      throw new SourceError("BAD_INDEX", {
-        what: `${place.address.name}: ${subdir} has lost a shard`,
-        why: `${path} names ${sha256}, and it is not there`,
-        next: "run again later, or tell the channel's owner",
-      });
-    }
+    if (shard) return shard.bytes;
+    throw new SourceError("BAD_INDEX", {
+      what: `${place.address.name}: ${subdir} has lost a shard`,
+      why: `${path} names ${sha256}, and it is not there`,
+      next: "run again later, or tell the channel's owner",
+    });
+  };
+  const contentOf = async (bytes: Uint8Array, sha256: string, out?: JsonOut): Promise<ShardContent> => {
     try {
-      return await readShardJson(shard.bytes, sha256);
+      return await readShardJson(bytes, sha256, out);
     } catch (e) {
       throw badIndex(place, `${subdir}: shard ${sha256}`, e);
     }
@@ -75,7 +79,7 @@ export async function openShards(
     if (sha256 === undefined) return undefined;
     let one = loaded.get(name);
     if (!one) {
-      one = fetchOne(sha256, s);
+      one = fetchOne(sha256, s).then((bytes) => contentOf(bytes, sha256));
       loaded.set(name, one);
     }
     return one;
@@ -87,21 +91,26 @@ export async function openShards(
     shards: found.shards,
     load,
     async whole(names, s) {
-      const joiner = new ShardJoined();
+      const joined = new ShardJoined();
+      const room = new JsonOut();
       const sorted = [...names].sort();
-      // A batch at a time: shards are joined in their order, and none is kept.
+      // A batch at a time, as it comes: what a shard holds is made JSON of when its turn is there to be joined, in one room for all.
       for (let i = 0; i < sorted.length; i += BATCH) {
-        const contents = new Map<string, ShardContent>();
+        const came = new Map<string, Uint8Array>();
         const take = async (name: string) => {
           const sha256 = found.shards.get(name);
-          if (sha256 !== undefined) contents.set(name, await (loaded.get(name) ?? fetchOne(sha256, s)));
+          if (sha256 !== undefined && !loaded.has(name)) came.set(name, await fetchOne(sha256, s));
         };
         const batch = sorted.slice(i, i + BATCH);
         for await (const _ of pool(batch, concurrency, take, s));
         s.throwIfAborted();
-        for (const name of batch) joiner.add(name, contents.get(name));
+        for (const name of batch) {
+          const bytes = came.get(name);
+          if (bytes) joined.add(name, await contentOf(bytes, found.shards.get(name) as string, room));
+          else joined.add(name, await loaded.get(name));
+        }
       }
-      return joiner.finish(subdir, at, { file: SHARD_INDEX, version: file.version });
+      return joined.finish(subdir, at, { file: SHARD_INDEX, version: file.version });
     },
   };
 }
@@ -112,20 +121,33 @@ const BATCH = 128;
 class ShardJoined {
   readonly #joiner = new ShardJoiner();
   readonly #refused = new Map<string, string>();
-  /** Those that are not empty, which are few. */
+  /** Those that are not empty, each text once: the builds of a version have the same. */
   readonly #runExports = new Map<string, string>();
+  readonly #texts = new Map<string, string>();
+  /** Names of which nothing is known, and further files. */
+  readonly #unknownNames = new Set<string>();
   readonly #unknown = new Set<string>();
 
   add(shard: string, content: ShardContent | undefined): void {
     if (!content) return;
-    for (const { map, key, name, runExports } of content.records) {
-      const fileName = map.startsWith("v3.") ? key + map.slice(2) : key;
+    const { records } = content;
+    const noneKnown = records.every((r) => r.runExports === undefined);
+    if (noneKnown) this.#unknownNames.add(shard);
+    for (const r of records) {
       // Clients look a package up in the shard of its name, and see nothing else there.
-      if (name?.toLowerCase() !== shard) this.#refused.set(fileName, `it stands in the shard of ${shard}`);
-      if (runExports === undefined) this.#unknown.add(fileName);
-      else if (runExports !== "{}") this.#runExports.set(fileName, runExports);
+      if (r.name !== shard && r.name?.toLowerCase() !== shard)
+        this.#refused.set(fileNameIn(content, r), `it stands in the shard of ${shard}`);
+      if (r.runExports === undefined) {
+        if (!noneKnown) this.#unknown.add(fileNameIn(content, r));
+      } else if (r.runExports !== "{}") this.#runExports.set(fileNameIn(content, r), this.#once(r.runExports));
     }
     this.#joiner.add(content);
+  }
+
+  #once(text: string): string {
+    const known = this.#texts.get(text);
+    if (known === undefined) this.#texts.set(text, text);
+    return known ?? text;
   }
 
   finish(subdir: string, packagesAt: string, state: UpstreamState): Upstream {
@@ -138,7 +160,8 @@ class ShardJoined {
       packagesAt,
       state,
       runExports: (fileName) => {
-        if (this.#unknown.has(fileName)) return undefined;
+        if (this.#unknown.has(fileName) || this.#unknownNames.has(parseFileName(fileName).name.toLowerCase()))
+          return undefined;
         return Buffer.from(this.#runExports.get(fileName) ?? "{}");
       },
     };
