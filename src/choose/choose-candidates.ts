@@ -1,6 +1,7 @@
 import type { Whereabouts } from "../conda/match-spec.ts";
 import type { Candidate } from "./explain.ts";
-import { newestVersions, passes, type Rules, rulesFor } from "./rules.ts";
+import { newestVersions } from "./newest.ts";
+import { passes, type Rules, rulesFor } from "./rules.ts";
 
 /** Chooses among packages that stand in no index; `latest` counts within a name and subdir. */
 export function chooseCandidates(

@@ -4,7 +4,8 @@ import { loadVersions } from "../conda/version.ts";
 import { UsageError } from "../errors.ts";
 import { entryOf, placesByName, type Repodata, recordAt, SPAN } from "../index/repodata.ts";
 import { fieldsAt, wanting } from "./fields.ts";
-import { newestVersions, type Rules, reasonsAgainst, reasonsFor } from "./rules.ts";
+import { newestVersions } from "./newest.ts";
+import { type Rules, reasonsAgainst, reasonsFor } from "./rules.ts";
 
 /** Why a package is taken or left out. */
 export interface Explanation {

@@ -20,7 +20,7 @@ export function fieldsAt(text: Buffer, at: number, wanted: Wanted): RecordFields
   walkObject(text, at, (keyStart, keyEnd, valueStart) => {
     const valueEnd = skipValue(text, valueStart);
     const key = keyAt(text, keyStart, keyEnd, wanted);
-    if (key !== undefined) fields[key] = read(text, valueStart, valueEnd);
+    if (key !== undefined) fields[key] = readValue(text, valueStart, valueEnd);
     return valueEnd;
   });
   return fields;
@@ -49,7 +49,8 @@ function spelled(text: Buffer, start: number, end: number, wanted: Wanted): stri
   return wanted[key.length]?.some(([known]) => known === key) ? key : undefined;
 }
 
-function read(text: Buffer, start: number, end: number): unknown {
+/** A value as JSON.parse gives it, from its bytes. */
+export function readValue(text: Buffer, start: number, end: number): unknown {
   const first = text[start] as number;
   if (first === 34) {
     for (let i = start + 1; i < end - 1; i++)

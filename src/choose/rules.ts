@@ -1,10 +1,10 @@
 import { type MatchSpec, parseMatchSpec, type RecordFields, type Whereabouts } from "../conda/match-spec.ts";
 import { textPattern } from "../conda/text-pattern.ts";
 import { loadVersions, type Versions } from "../conda/version.ts";
-import { versionParts } from "../conda/version-prefix.ts";
 import { UsageError } from "../errors.ts";
 import { licenceHolds } from "./licence.ts";
 import { bytesOf, dateOf, durationOf } from "./quantities.ts";
+import { SpecsByName } from "./specs-by-name.ts";
 
 /** Which packages are wanted, as typed. Exclude beats include; the order of rules never matters. */
 export interface ChoiceOptions {
@@ -30,10 +30,30 @@ export interface ChoiceOptions {
   readonly blockDependencies?: readonly string[];
 }
 
+/** What is against a licence, in words; undefined when nothing is. */
+export type LicenceRule = (license: unknown, family: unknown) => string | undefined;
+
+export interface DependencyRule {
+  /** @param name in lower case. */
+  isBlocked(name: string): boolean;
+  /** What blocked names begin with: one of these. */
+  readonly heads: readonly string[];
+  /** What is against what a record depends on, in words; undefined when nothing is. */
+  against(depends: unknown): string | undefined;
+}
+
+/** Specs by the names they fit, and what came of narrowing them: half the names of a channel are alike in that. */
+interface ByName {
+  readonly include: SpecsByName;
+  readonly exclude: SpecsByName;
+  readonly known: WeakMap<readonly MatchSpec[], WeakMap<readonly MatchSpec[], NameRules>>;
+}
+
 /** Rules, ready to be asked. */
 export interface Rules {
   readonly include: readonly MatchSpec[];
   readonly exclude: readonly MatchSpec[];
+  readonly byName: ByName;
   readonly latest: { readonly count: number; readonly per: "name" | "minor" } | undefined;
   /** Milliseconds since 1970. */
   readonly since: number | undefined;
@@ -41,8 +61,8 @@ export interface Rules {
   readonly until: number | undefined;
   /** Bytes. */
   readonly maxSize: number | undefined;
-  readonly licence: ((fields: RecordFields) => string | undefined) | undefined;
-  readonly dependency: ((fields: RecordFields) => string | undefined) | undefined;
+  readonly licence: LicenceRule | undefined;
+  readonly dependency: DependencyRule | undefined;
   readonly versions: Versions;
   /** What an outcome that was remembered depends on: the rules as text, times left out. */
   readonly text: string;
@@ -76,9 +96,11 @@ export async function readRules(options: ChoiceOptions, now: number): Promise<Ru
   const allowed = patterns("--allow-license", allowLicenses);
   const blocked = patterns("--block-license", blockLicenses);
   const dependencies = patterns("--block-dependency", blockDependencies);
+  const [wanted, unwanted] = [specs("--include", include), specs("--exclude", exclude)];
   return {
-    include: specs("--include", include),
-    exclude: specs("--exclude", exclude),
+    include: wanted,
+    exclude: unwanted,
+    byName: { include: new SpecsByName(wanted), exclude: new SpecsByName(unwanted), known: new WeakMap() },
     latest: latest === undefined ? undefined : { count: latest, per: latestPer },
     since: from,
     until: age === undefined ? undefined : now - age,
@@ -92,6 +114,7 @@ export async function readRules(options: ChoiceOptions, now: number): Promise<Ru
 }
 
 type Test = (text: string) => boolean;
+type Tests = Test & { readonly heads: readonly string[] };
 
 function readSpec(flag: string, text: string, versions: Versions): MatchSpec {
   try {
@@ -107,7 +130,7 @@ function readSpec(flag: string, text: string, versions: Versions): MatchSpec {
   }
 }
 
-function patterns(flag: string, texts: readonly string[]): Test | undefined {
+function patterns(flag: string, texts: readonly string[]): Tests | undefined {
   if (texts.length === 0) return undefined;
   const tests = texts.map((text) => {
     try {
@@ -116,14 +139,14 @@ function patterns(flag: string, texts: readonly string[]): Test | undefined {
       throw badRule(flag, text, (e as Error).message, `${flag} with a name, a glob such as 'GPL*', or ^…$`, e);
     }
   });
-  return (text) => tests.some((test) => test(text));
+  return Object.assign((text: string) => tests.some((test) => test(text)), { heads: tests.map(({ head }) => head) });
 }
 
-function licenceRule(allowed: Test | undefined, blocked: Test | undefined): (f: RecordFields) => string | undefined {
+function licenceRule(allowed: Test | undefined, blocked: Test | undefined): LicenceRule {
   const isFree = blocked && remembered((said: string) => licenceHolds(said, (one) => !blocked(one)));
   const isAllowed = allowed && remembered((said: string) => allowed(said) || licenceHolds(said, allowed));
-  return ({ license, license_family }) => {
-    const said = typeof license === "string" && license.trim() !== "" ? license : undefined;
+  return (license, license_family) => {
+    const said = tellsLicence(license) ? license : undefined;
     const family = typeof license_family === "string" ? license_family : undefined;
     if (isFree && said !== undefined && !isFree(said)) return `its licence is ${said}, which is blocked`;
     // Where nothing else is told the family counts.
@@ -133,6 +156,11 @@ function licenceRule(allowed: Test | undefined, blocked: Test | undefined): (f: 
     if (said === undefined && family !== undefined && allowed(family)) return undefined;
     return said === undefined ? "it tells no licence" : `its licence is ${said}, which is not allowed`;
   };
+}
+
+/** Whether the member `license` tells one: what a record's `license_family` says counts only where it does not. */
+export function tellsLicence(license: unknown): license is string {
+  return typeof license === "string" && license.trim() !== "";
 }
 
 /** A test whose outcomes are remembered: a channel says the same few thousand things in half a million records. */
@@ -147,18 +175,22 @@ function remembered<T>(test: (text: string) => T): (text: string) => T {
   };
 }
 
-function dependencyRule(blocked: Test): (fields: RecordFields) => string | undefined {
+function dependencyRule(blocked: Tests): DependencyRule {
   const blockedName = remembered((spec: string) => {
     const name = dependencyName(spec);
     return name !== undefined && blocked(name) ? name : undefined;
   });
-  return ({ depends }) => {
-    if (!Array.isArray(depends)) return undefined;
-    for (const spec of depends) {
-      const name = typeof spec === "string" ? blockedName(spec) : undefined;
-      if (name !== undefined) return `it depends on ${name}, which is blocked`;
-    }
-    return undefined;
+  return {
+    isBlocked: blocked,
+    heads: blocked.heads,
+    against: (depends) => {
+      if (!Array.isArray(depends)) return undefined;
+      for (const spec of depends) {
+        const name = typeof spec === "string" ? blockedName(spec) : undefined;
+        if (name !== undefined) return `it depends on ${name}, which is blocked`;
+      }
+      return undefined;
+    },
   };
 }
 
@@ -167,9 +199,12 @@ export function dependencyName(spec: string): string | undefined {
   return /^\s*(?:[^\s[]*::)?([\w.-]+)/.exec(spec)?.[1]?.toLowerCase();
 }
 
-/** Milliseconds since 1970 when a package was published: when its channel first listed it (CEP 47), else when it was built. */
-export function publishedAt({ indexed_timestamp, timestamp }: RecordFields): number | undefined {
-  const told = typeof indexed_timestamp === "number" ? indexed_timestamp : timestamp;
+/**
+ * Milliseconds since 1970 when a package was published: when its channel first listed it (`indexed_timestamp`, CEP 47), else
+ * when it was built (`timestamp`).
+ */
+export function publishedAt(indexed: unknown, built: unknown): number | undefined {
+  const told = typeof indexed === "number" ? indexed : built;
   if (typeof told !== "number") return undefined;
   // Old packages count seconds (rattler, conda-index: up to the year 9999).
   return told > 253_402_300_799 ? told : told * 1000;
@@ -179,7 +214,7 @@ export function publishedAt({ indexed_timestamp, timestamp }: RecordFields): num
 export function limitOf(fields: RecordFields, rules: Rules): string | undefined {
   const { since, until, maxSize } = rules;
   if (since !== undefined || until !== undefined) {
-    const at = publishedAt(fields);
+    const at = publishedAt(fields["indexed_timestamp"], fields["timestamp"]);
     const day = (ms: number) => new Date(Math.min(ms, 8.64e15)).toISOString().slice(0, 16).replace("T", " ");
     if (since !== undefined && (at === undefined || at < since))
       return at === undefined
@@ -190,7 +225,7 @@ export function limitOf(fields: RecordFields, rules: Rules): string | undefined 
   }
   if (maxSize !== undefined && typeof fields["size"] === "number" && fields["size"] > maxSize)
     return `it has ${fields["size"]} bytes, more than ${maxSize}`;
-  return rules.licence?.(fields) ?? rules.dependency?.(fields);
+  return rules.licence?.(fields["license"], fields["license_family"]) ?? rules.dependency?.against(fields["depends"]);
 }
 
 /** When a record that is only too young becomes old enough; undefined for all others. Milliseconds since 1970. */
@@ -201,7 +236,7 @@ export function oldEnoughAt(
   rules: Rules,
 ): number | undefined {
   if (rules.until === undefined || rules.minAge === undefined) return undefined;
-  const at = publishedAt(fields);
+  const at = publishedAt(fields["indexed_timestamp"], fields["timestamp"]);
   if (at === undefined || at <= rules.until || !passes(fields, where, names, { ...rules, until: undefined }))
     return undefined;
   return at + rules.minAge;
@@ -210,61 +245,6 @@ export function oldEnoughAt(
 /** Whether rules ask more of a record than its name, leaving `include`, `exclude` and `latest` aside. */
 export function asksForFields({ since, until, maxSize, licence, dependency }: Rules): boolean {
   return [since, until, maxSize, licence, dependency].some((rule) => rule !== undefined);
-}
-
-/** The members of a record that rules look at. */
-export function wantedFields(rules: Rules): string[] {
-  const { include, exclude, latest, since, until, maxSize, licence, dependency } = rules;
-  return [
-    ...[...include, ...exclude].flatMap((spec) => (spec.bare ? [] : spec.asks)),
-    ...(latest ? ["version"] : []),
-    ...(since !== undefined || until !== undefined ? ["timestamp", "indexed_timestamp"] : []),
-    ...(maxSize === undefined ? [] : ["size"]),
-    ...(licence ? ["license", "license_family"] : []),
-    ...(dependency ? ["depends"] : []),
-  ];
-}
-
-/** What `latest` counts together: a version, or its major.minor with its epoch. */
-export function seriesOf(version: string): string {
-  const { epoch, release } = versionParts(version);
-  return `${epoch}!${(release[0] ?? ["0"]).join("")}.${(release[1] ?? ["0"]).join("")}`;
-}
-
-// A channel the size of conda-forge has about 40,000 distinct versions.
-const series = new Map<string, string>();
-
-function knownSeries(version: string): string {
-  let known = series.get(version);
-  if (known === undefined) {
-    if (series.size > 100_000) series.clear();
-    known = seriesOf(version);
-    series.set(version, known);
-  }
-  return known;
-}
-
-/** The versions among the newest, by conda's order; equal ones (`1.0`, `1.0.0`) count as one. */
-export function newestVersions(all: Iterable<string>, { latest, versions }: Rules): Set<string> {
-  const chosen = new Set<string>();
-  if (!latest) return new Set(all);
-  const groups = new Map<string, string[]>();
-  for (const version of new Set(all)) {
-    const group = latest.per === "minor" ? knownSeries(version) : "";
-    const known = groups.get(group);
-    if (known) known.push(version);
-    else groups.set(group, [version]);
-  }
-  for (const group of groups.values()) {
-    group.sort((a, b) => versions.compare(b, a));
-    let distinct = 0;
-    for (const [i, version] of group.entries()) {
-      if (i === 0 || versions.compare(group[i - 1] as string, version) !== 0) distinct++;
-      if (distinct > latest.count) break;
-      chosen.add(version);
-    }
-  }
-  return chosen;
 }
 
 /** Rules about names, narrowed to those that can match one name. */
@@ -276,15 +256,26 @@ export interface NameRules {
   readonly exclude: readonly MatchSpec[];
 }
 
-export function rulesFor(name: string, { include, exclude }: Rules): NameRules {
-  const wanted = include.filter((spec) => spec.matchesName(name));
-  const unwanted = exclude.filter((spec) => spec.matchesName(name));
-  return {
-    includedAll: include.length === 0 || wanted.some((spec) => spec.bare),
-    include: wanted.filter((spec) => !spec.bare),
-    excludedAll: unwanted.some((spec) => spec.bare),
-    exclude: unwanted.filter((spec) => !spec.bare),
-  };
+/** The same outcome, as an object, for names that the same specs fit. */
+export function rulesFor(name: string, { include, byName }: Rules): NameRules {
+  const wanted = byName.include.of(name);
+  const unwanted = byName.exclude.of(name);
+  let known = byName.known.get(wanted);
+  if (!known) {
+    known = new WeakMap();
+    byName.known.set(wanted, known);
+  }
+  let rules = known.get(unwanted);
+  if (!rules) {
+    rules = {
+      includedAll: include.length === 0 || wanted.some((spec) => spec.bare),
+      include: wanted.filter((spec) => !spec.bare),
+      excludedAll: unwanted.some((spec) => spec.bare),
+      exclude: unwanted.filter((spec) => !spec.bare),
+    };
+    known.set(unwanted, rules);
+  }
+  return rules;
 }
 
 /** Whether no package of a name can be wanted. */

@@ -1,7 +1,8 @@
 import { formatOf } from "./file-name.ts";
 import { readSpecText } from "./spec-text.ts";
 import { isKnownSubdir } from "./subdirs.ts";
-import { textPattern } from "./text-pattern.ts";
+import { anyCase, exactly, textPattern } from "./text-pattern.ts";
+import type { TextTest } from "./text-test.ts";
 import type { Versions } from "./version.ts";
 import { MatchSpecError, versionSpec } from "./version-spec.ts";
 
@@ -27,15 +28,25 @@ export interface MatchSpec {
   /** Whether it asks for nothing but a name. */
   readonly bare: boolean;
   /** Whether a package's name fits, whatever else is asked for. */
-  matchesName(name: string): boolean;
-  /** Members of a record that it looks at besides the name. */
-  readonly asks: readonly string[];
+  readonly matchesName: TextTest;
+  /** What it asks besides the name: all of it must hold. */
+  readonly checks: readonly Check[];
   /** Whether all but the name fits. */
   fits(record: RecordFields, where?: Whereabouts): boolean;
   matches(record: RecordFields, where?: Whereabouts): boolean;
 }
 
-type Check = (record: RecordFields, where: Whereabouts) => boolean;
+/** One thing that a spec asks of a package. */
+export interface Check {
+  /** The member of a record that it looks at; undefined when it looks at whereabouts alone. */
+  readonly member?: string;
+  /** Whether it looks at the file's name; what it finds is the same for all files of a channel's subdir otherwise. */
+  readonly byFile?: true;
+  /** The test alone, where only a text can pass. */
+  readonly text?: TextTest;
+  /** @param value of the member; undefined when a record has none. */
+  passes(value: unknown, where: Whereabouts): boolean;
+}
 
 /** Outcomes that a spec remembers. */
 const KNOWN_VERSIONS = 50_000;
@@ -69,20 +80,22 @@ function readSpec(text: string, versions: Versions): MatchSpec {
   if (parts.url !== undefined) {
     const { fileName, name } = packageOf(parts.url);
     checks.push(urlCheck(parts.url));
-    checks.push((_, where) => where.url !== undefined || where.fileName === undefined || where.fileName === fileName);
+    checks.push({
+      byFile: true,
+      passes: (_, where) => where.url !== undefined || where.fileName === undefined || where.fileName === fileName,
+    });
     for (const [key, value] of Object.entries(fields)) checks.push(...fieldChecks(key, value, versions));
-    return spec(text, name, (given) => given.toLowerCase() === name, checks, Object.keys(fields));
+    return spec(text, name, anyCase(name), checks);
   }
   const { channel, name, version, build } = parts;
   if (channel !== undefined && !("channel" in fields)) checks.push(...channelChecks(channel, "subdir" in fields));
   // Brackets win over what stands before them; only the name can't be overridden (CEP 29), or a spec could look like
   // one package and mean another.
   if (version !== undefined && fields["version"] === undefined) checks.push(versionCheck(version, versions));
-  if (build !== undefined && fields["build"] === undefined) checks.push(textCheck("build", build));
+  if (build !== undefined && fields["build"] === undefined) checks.push(textCheck("build", textPattern(build)));
   for (const [key, value] of Object.entries(fields)) checks.push(...fieldChecks(key, value, versions));
-  const asks = [...(version === undefined ? [] : ["version"]), ...(build === undefined ? [] : ["build"]), "subdir"];
   const one = /[*^]/.test(name) ? undefined : name.toLowerCase();
-  return spec(text, one, textPattern(name), checks, [...asks, ...Object.keys(fields)]);
+  return spec(text, one, textPattern(name), checks);
 }
 
 function packageOf(url: string): { fileName: string; name: string } {
@@ -92,20 +105,15 @@ function packageOf(url: string): { fileName: string; name: string } {
   return { fileName, name };
 }
 
-function spec(
-  text: string,
-  name: string | undefined,
-  matchesName: (name: string) => boolean,
-  checks: readonly Check[],
-  asks: readonly string[],
-): MatchSpec {
-  const fits: MatchSpec["fits"] = (record, where = {}) => checks.every((check) => check(record, where));
+function spec(text: string, name: string | undefined, matchesName: TextTest, checks: readonly Check[]): MatchSpec {
+  const fits: MatchSpec["fits"] = (record, where = {}) =>
+    checks.every(({ member, passes }) => passes(member === undefined ? undefined : record[member], where));
   return {
     text,
     name,
     bare: checks.length === 0,
     matchesName,
-    asks,
+    checks,
     fits,
     matches: (record, where) =>
       typeof record["name"] === "string" && matchesName(record["name"]) && fits(record, where),
@@ -117,7 +125,7 @@ function fieldChecks(key: string, value: string, versions: Versions): Check[] {
     case "version":
       return [versionCheck(value, versions)];
     case "build":
-      return [textCheck("build", value)];
+      return [textCheck(key, textPattern(value))];
     case "build_number":
       return [buildNumberCheck(value)];
     case "md5":
@@ -125,22 +133,22 @@ function fieldChecks(key: string, value: string, versions: Versions): Check[] {
       const hex = value.toLowerCase();
       if (!(key === "md5" ? /^[0-9a-f]{32}$/ : /^[0-9a-f]{64}$/).test(hex))
         throw new MatchSpecError(`no ${key}: ${value}`);
-      return [(record) => lower(record[key]) === hex];
+      return [textCheck(key, textPattern(hex))];
     }
     case "license":
     case "license_family":
-      return [(record) => record[key] === value];
+      return [textCheck(key, exactly(value))];
     case "track_features": {
       const wanted = words(value);
-      return [(record) => wanted.every((feature) => words(record["track_features"]).includes(feature))];
+      return [{ member: key, passes: (given) => wanted.every((feature) => words(given).includes(feature)) }];
     }
     case "flags": {
       const wanted = value.split(",").map((flag) => textPattern(unquoted(flag.trim())));
-      return [(record) => wanted.every((test) => list(record["flags"]).some(test))];
+      return [{ member: key, passes: (given) => wanted.every((test) => list(given).some(test)) }];
     }
     case "fn": {
       const test = textPattern(value);
-      return [(_, where) => where.fileName === undefined || test(where.fileName)];
+      return [{ byFile: true, passes: (_, where) => where.fileName === undefined || test(where.fileName) }];
     }
     case "subdir":
       return [subdirCheck(value)];
@@ -162,7 +170,7 @@ function versionCheck(text: string, versions: Versions): Check {
   const test = versionSpec(text, versions);
   // A channel has far fewer versions than packages, and comparing two takes ten times what looking one up takes.
   const known = new Map<string, boolean>();
-  return ({ version }) => {
+  const passes: Check["passes"] = (version) => {
     if (typeof version !== "string") return false;
     let fits = known.get(version);
     if (fits === undefined) {
@@ -172,18 +180,21 @@ function versionCheck(text: string, versions: Versions): Check {
     }
     return fits;
   };
+  return { member: "version", passes };
 }
 
-function textCheck(key: string, pattern: string): Check {
-  const test = textPattern(pattern);
-  return (record) => typeof record[key] === "string" && test(record[key]);
+function textCheck(member: string, text: TextTest): Check {
+  return { member, text, passes: (value) => typeof value === "string" && text(value) };
 }
 
 function subdirCheck(pattern: string): Check {
   const test = textPattern(pattern);
-  return (record, where) => {
-    const subdir = where.subdir ?? record["subdir"];
-    return typeof subdir !== "string" || test(subdir);
+  return {
+    member: "subdir",
+    passes: (value, where) => {
+      const subdir = where.subdir ?? value;
+      return typeof subdir !== "string" || test(subdir);
+    },
   };
 }
 
@@ -199,12 +210,12 @@ function buildNumberCheck(text: string): Check {
     ">": (n) => n > limit,
   };
   const test = tests[operator as string] ?? ((n: number) => n === limit);
-  return (record) => typeof record["build_number"] === "number" && test(record["build_number"]);
+  return { member: "build_number", passes: (value) => typeof value === "number" && test(value) };
 }
 
 function urlCheck(url: string): Check {
   const wanted = decoded(url);
-  return (_, where) => where.url === undefined || decoded(where.url) === wanted;
+  return { passes: (_, where) => where.url === undefined || decoded(where.url) === wanted };
 }
 
 /** Two URLs are one when they differ only in percent-encoding: `+` and `!` come both ways. */
@@ -224,12 +235,13 @@ function channelChecks(text: string, subdirIsGiven: boolean): Check[] {
   if (channel !== "") {
     const test = textPattern(channel);
     const isName = !channel.includes("://");
-    checks.push((_, where) => {
+    const passes: Check["passes"] = (_, where) => {
       if (where.channel === undefined) return true;
       const given = where.channel.replace(/\/+$/, "");
       // A name stands for whatever server the channel is fetched from: conda-forge is https://…/conda-forge.
       return test(given) || (isName && given.includes("://") && nameEnds(given, channel, test));
-    });
+    };
+    checks.push({ passes });
   }
   if (subdir !== undefined && !subdirIsGiven) checks.push(subdirCheck(subdir));
   return checks;
@@ -237,10 +249,6 @@ function channelChecks(text: string, subdirIsGiven: boolean): Check[] {
 
 function nameEnds(url: string, channel: string, test: (text: string) => boolean): boolean {
   return test(url.split("/").slice(-channel.split("/").length).join("/"));
-}
-
-function lower(value: unknown): string | undefined {
-  return typeof value === "string" ? value.toLowerCase() : undefined;
 }
 
 /** `track_features` come as a list, or as text with commas or spaces between. */

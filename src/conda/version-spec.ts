@@ -1,5 +1,5 @@
 import { isRegex, textPattern } from "./text-pattern.ts";
-import type { Versions } from "./version.ts";
+import { comparePlain, plainRelease, type Versions } from "./version.ts";
 import { startsCompatibly, startsWith, versionParts } from "./version-prefix.ts";
 
 /** A version constraint or MatchSpec that can't be read. The message says where it went wrong. */
@@ -114,9 +114,17 @@ function constraint(operator: string, text: string, versions: Versions): Version
   }
   if (!versions.isVersion(base)) throw new MatchSpecError(`${JSON.stringify(base)} is no version`);
   const parts = versionParts(base);
-  const compare = (v: string) => versions.compare(v, base);
+  const plainBase = plainRelease(base);
+  const compare = (v: string) => {
+    const plain = plainBase && plainRelease(v);
+    return plain ? comparePlain(plain, plainBase) : versions.compare(v, base);
+  };
   // What is no version begins with nothing, and is below everything.
-  const begins = (v: string) => versions.isVersion(v) && startsWith(versionParts(v), parts);
+  const begins = (v: string) => {
+    const plain = plainBase && plainRelease(v);
+    if (plain) return plainBase.every((n, i) => n === (plain[i] ?? 0));
+    return versions.isVersion(v) && startsWith(versionParts(v), parts);
+  };
   switch (operator) {
     case "":
       return open ? (v) => begins(v) : (v) => compare(v) === 0;

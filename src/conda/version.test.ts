@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Version } from "@conda-org/rattler";
 import fc from "fast-check";
-import { loadVersions } from "./version.ts";
+import { comparePlain, loadVersions, plainRelease } from "./version.ts";
 import { startsCompatibly, startsWith, versionParts } from "./version-prefix.ts";
+import { versionSpec } from "./version-spec.ts";
 
 const versions = await loadVersions();
 
@@ -53,7 +55,7 @@ test("what is no version is below every version, and has one order itself", () =
 });
 
 test("more versions than the cache holds can be compared", () => {
-  for (let i = 0; i < 140_000; i++) assert.equal(versions.compare(`1.${i}`, `1.${i + 1}`), -1);
+  for (let i = 0; i < 140_000; i++) assert.equal(versions.compare(`1.${i}a`, `1.${i + 1}a`), -1);
   assert.equal(versions.compare("1.0", "1.0.0"), 0);
 });
 
@@ -92,4 +94,29 @@ test("property: taking a version apart throws for no text, and every version beg
       assert.equal(versions.compare(text, text), 0);
     }),
   );
+});
+
+test("property: versions of numbers alone have rattler's order and beginnings", () => {
+  const numbers = fc
+    .array(fc.oneof(fc.constantFrom("0", "00", "1", "01", "2", "10", "999999999999999"), fc.nat(2030).map(String)), {
+      minLength: 1,
+      maxLength: 6,
+    })
+    .map((all) => all.join("."));
+  fc.assert(
+    fc.property(numbers, numbers, (a, b) => {
+      const [left, right] = [plainRelease(a), plainRelease(b)];
+      assert.ok(left && right);
+      const [theirs, other] = [new Version(a), new Version(b)];
+      assert.equal(Math.sign(comparePlain(left, right)), theirs.compare(other), `${a} and ${b}`);
+      assert.equal(versions.compare(a, b) === 0, theirs.equals(other));
+      theirs.free();
+      other.free();
+      const begins = versionSpec(`${b}.*`, versions)(a);
+      assert.equal(begins, startsWith(versionParts(a), versionParts(b)), `${a} begins with ${b}`);
+    }),
+    { numRuns: 2000 },
+  );
+  for (const text of ["", ".", "1.", ".1", "1..2", "1a", "1!2", "1_2", "1-2", "1+2", " 1", "1 ", "١", "1".repeat(16)])
+    assert.equal(plainRelease(text), undefined, text);
 });

@@ -10,6 +10,45 @@ export interface Versions {
   isVersion(text: string): boolean;
 }
 
+/** Longer ones than this are left to rattler, as are numbers of more digits: these are exact. */
+const [MAX_PLAIN, MAX_DIGITS] = [64, 15];
+
+/**
+ * The numbers of a version that is nothing but numbers with dots between, as nearly all are; undefined for any other. Their order
+ * needs no library: number by number, and what is missing is 0 (CEP 33). Reading such a version in rattler takes 4 µs, here
+ * 0.1; a property test holds the two together.
+ */
+export function plainRelease(text: string): readonly number[] | undefined {
+  if (text.length > MAX_PLAIN) return undefined;
+  const numbers: number[] = [];
+  let n = 0;
+  let digits = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c >= 48 && c <= 57) {
+      if (++digits > MAX_DIGITS) return undefined;
+      n = n * 10 + c - 48;
+    } else {
+      if (c !== 46 || digits === 0) return undefined;
+      numbers.push(n);
+      n = digits = 0;
+    }
+  }
+  if (digits === 0) return undefined;
+  numbers.push(n);
+  return numbers;
+}
+
+/** -1, 0 or 1. */
+export function comparePlain(a: readonly number[], b: readonly number[]): number {
+  const most = Math.max(a.length, b.length);
+  for (let i = 0; i < most; i++) {
+    const [x, y] = [i < a.length ? (a[i] as number) : 0, i < b.length ? (b[i] as number) : 0];
+    if (x !== y) return x < y ? -1 : 1;
+  }
+  return 0;
+}
+
 // A channel the size of conda-forge has about 40,000 distinct versions. Each holds some hundred bytes of WASM memory, so
 // they are freed together when this many have come by.
 const CACHED = 65_536;
@@ -35,6 +74,9 @@ class RattlerVersions implements Versions {
 
   compare(a: string, b: string): number {
     if (a === b) return 0;
+    const plain = plainRelease(a);
+    const other = plain && plainRelease(b);
+    if (plain && other) return comparePlain(plain, other);
     const [left, right] = this.#pair(a, b);
     if (left && right) return left.compare(right);
     if (left) return 1;
@@ -43,7 +85,7 @@ class RattlerVersions implements Versions {
   }
 
   isVersion(text: string): boolean {
-    return this.#pair(text, text)[0] !== undefined;
+    return plainRelease(text) !== undefined || this.#pair(text, text)[0] !== undefined;
   }
 
   /** Both at once, so that making room for the second can't free the first. */

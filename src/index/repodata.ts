@@ -30,6 +30,10 @@ export interface Entries {
   readonly order: Uint32Array | undefined;
   /** Whether the records stand in order with one comma between them and no white space around keys: one span then. */
   readonly dense: boolean;
+  /** By entry: 1 where its record's name is spelled as that of the entry before it. */
+  readonly sameName: Uint8Array;
+  /** Entries whose records have a key twice, or one with escapes: what they say takes a closer look. */
+  readonly unsure: ReadonlySet<number>;
 }
 
 /** Numbers an entry takes in `Entries.spans`. */
@@ -207,14 +211,14 @@ export function placesByName(index: Repodata, names?: ReadonlySet<string>): Map<
   const found = new Map<string, Place[]>();
   for (const [m, map] of RECORD_MAPS.entries()) {
     const entries = index.maps[map];
-    let before = 0;
+    let before = -1;
     let list: Place[] = [];
     for (let i = 0; i < entries.count; i++) {
       const entry = nth(entries, i);
       const at = entries.spans[entry * SPAN + 4] as number;
       if (at === 0) continue;
       // In the order of file names the records of one name stand together, nearly always: no need to read it again.
-      if (before > 0 && sameString(index.bytes, before, at)) {
+      if (isNamedAs(index.bytes, entries, before, entry)) {
         list.push(m * PLACES + entry);
         continue;
       }
@@ -225,7 +229,7 @@ export function placesByName(index: Repodata, names?: ReadonlySet<string>): Map<
       list = found.get(name) ?? [];
       if (list.length === 0) found.set(name, list);
       list.push(m * PLACES + entry);
-      before = at;
+      before = entry;
     }
   }
   return found;
@@ -251,12 +255,20 @@ export function nameIn(record: Uint8Array): string | undefined {
   return notes.nameAt < 0 ? undefined : nameAt(record, notes.nameAt);
 }
 
-function nameAt(bytes: Uint8Array, at: number): string | undefined {
+/** The text of a value in lower case; undefined when it is none. */
+export function nameAt(bytes: Uint8Array, at: number): string | undefined {
   return bytes[at] === 34 ? stringAt(bytes, at, skipString(bytes, at)).toLowerCase() : undefined;
 }
 
-/** Whether two strings, each at its opening quote, are spelled the same. */
+/** Whether the name of an entry's record is spelled as that of another entry, -1 for none; mostly known for neighbours. */
+export function isNamedAs(bytes: Uint8Array, { spans, sameName }: Entries, other: number, entry: number): boolean {
+  if (other === entry - 1) return sameName[entry] === 1;
+  return other >= 0 && sameString(bytes, spans[other * SPAN + 4] as number, spans[entry * SPAN + 4] as number);
+}
+
+/** Whether two values are strings that are spelled the same, without escapes. */
 function sameString(bytes: Uint8Array, a: number, b: number): boolean {
+  if (bytes[a] !== 34 || bytes[b] !== 34) return false;
   for (let i = 1; ; i++) {
     const c = bytes[a + i] as number;
     if (c !== bytes[b + i] || c === 92) return false;
@@ -313,7 +325,14 @@ function valueAt(bytes: Uint8Array, entries: Entries, entry: number): Uint8Array
 }
 
 function noEntries(): Entries {
-  return { count: 0, spans: new Uint32Array(0), order: undefined, dense: true };
+  return {
+    count: 0,
+    spans: new Uint32Array(0),
+    order: undefined,
+    dense: true,
+    sameName: new Uint8Array(0),
+    unsure: new Set(),
+  };
 }
 
 /** Notes a record that can't be used, by its key. */
@@ -329,11 +348,17 @@ function readEntries(
   let n = 0;
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
   let dense = true;
+  const unsure = new Set<number>();
+  let sameName = new Uint8Array(1024);
+  let inOrder = true;
   const end = walkObject(bytes, at, (keyStart, keyEnd, valueStart) => {
     if (n + SPAN > spans.length) {
       const grown = new Uint32Array(spans.length * 2);
       grown.set(spans);
       spans = grown;
+      const more = new Uint8Array(sameName.length * 2);
+      more.set(sameName);
+      sameName = more;
     }
     if (bytes[valueStart] !== 123) {
       if (!refuse)
@@ -344,6 +369,7 @@ function readEntries(
     }
     const valueEnd = skipValue(bytes, valueStart, notes);
     if (notes.unsure) {
+      unsure.add(n / SPAN);
       try {
         membersOf(bytes.subarray(valueStart, valueEnd));
       } catch (e) {
@@ -359,12 +385,18 @@ function readEntries(
     spans[n + 2] = valueStart;
     spans[n + 3] = valueEnd;
     spans[n + 4] = Math.max(0, notes.nameAt);
+    // Keys and names are compared while they are in the processor's cache: later it would take three times as long.
+    if (n > 0) {
+      if (inOrder) inOrder = compareKeys(bytes, spans, n / SPAN - 1, n / SPAN) < 0;
+      const [before, at] = [spans[n - 1] as number, spans[n + 4] as number];
+      if (before > 0 && at > 0 && sameString(bytes, before, at)) sameName[n / SPAN] = 1;
+    }
     n += SPAN;
     return valueEnd;
   });
   const count = n / SPAN;
-  const order = orderOf(bytes, spans, count, refuse);
-  return { entries: { count, spans, order, dense: dense && order === undefined }, end };
+  const order = inOrder ? undefined : orderOf(bytes, spans, count, refuse);
+  return { entries: { count, spans, order, dense: dense && order === undefined, sameName, unsure }, end };
 }
 
 function readRemoved(bytes: Uint8Array, at: number): string[] {
@@ -380,27 +412,15 @@ function readRemoved(bytes: Uint8Array, at: number): string[] {
 }
 
 /**
- * The order of keys; undefined where they are in order, as nearly always: then this compares neighbours and no more.
+ * The order of keys that don't stand in it, or of which some stand twice.
  * @throws JsonBytesError when a key stands twice.
  */
-function orderOf(
-  bytes: Uint8Array,
-  spans: Uint32Array,
-  count: number,
-  note: Refuse | undefined,
-): Uint32Array | undefined {
+function orderOf(bytes: Uint8Array, spans: Uint32Array, count: number, note: Refuse | undefined): Uint32Array {
   const refuse = (entry: number): void => {
     const key = stringAt(bytes, spans[entry * SPAN] as number, spans[entry * SPAN + 1] as number);
     if (note) note(key, "the index lists it twice");
     else throw new JsonBytesError(`the file name ${key} stands twice`, spans[entry * SPAN] as number);
   };
-  let sorted = true;
-  for (let i = 1; sorted && i < count; i++) {
-    const c = compareKeys(bytes, spans, i - 1, i);
-    if (c === 0) refuse(i);
-    if (c > 0) sorted = false;
-  }
-  if (sorted) return undefined;
   const order = new Uint32Array(count);
   for (let i = 0; i < count; i++) order[i] = i;
   order.sort((a, b) => compareKeys(bytes, spans, a, b));
