@@ -335,6 +335,9 @@ function noEntries(): Entries {
   };
 }
 
+/** Bytes that records with their keys have at least, nearly all: of smaller ones there can be more than there is room for, which grows then. */
+const LEAST_RECORD = 256;
+
 /** Notes a record that can't be used, by its key. */
 type Refuse = (key: string, why: string) => void;
 
@@ -344,7 +347,8 @@ function readEntries(
   faults: string[],
   refuse: Refuse | undefined,
 ): { entries: Entries; end: number } {
-  let spans = new Uint32Array(SPAN * 1024);
+  // Room for more records than there will be, of which what is written to takes memory: what is outgrown stays until it is collected.
+  let spans = new Uint32Array(SPAN * Math.max(64, Math.ceil((bytes.length - at) / LEAST_RECORD)));
   let n = 0;
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
   let dense = true;
