@@ -110,21 +110,26 @@ async function needed(
   refs: readonly PackageRef[],
   following: Following,
   run: Run,
-): Promise<PackageRef[]> {
+): Promise<readonly PackageRef[]> {
   if (channel === undefined || channel === true || run.ownDeps || run.signal.aborted) return [];
   // What packages need that are here already is known of those channels alone that are followed with what they need.
   if (run.sources.some((s) => s.channel)) following.incomplete = true;
   // Of a package that failed it is not known what it needs.
   if (results.some((r) => r.outcome.outcome === "failed")) following.incomplete = true;
-  let offers: PackageRef[] = [];
-  try {
-    offers = await dependencies({ channel, platforms }, results, refs, run);
-  } catch (e) {
-    if (run.signal.aborted) return [];
-    const failure = failed(redactUrl(channel), redactUrl(channel), asMirrorError(e, channel));
+  let offers: readonly PackageRef[] = [];
+  const tell = (what: string, error: MirrorError): void => {
+    const failure = failed(what, redactUrl(channel), error);
     run.emit({ type: "finished", result: failure });
     following.failures.push(failure);
     following.incomplete = true;
+  };
+  try {
+    const found = await dependencies({ channel, platforms }, results, refs, run);
+    offers = found.offers;
+    for (const { fileName, error } of found.unsolvable) tell(fileName, error);
+  } catch (e) {
+    if (run.signal.aborted) return [];
+    tell(redactUrl(channel), asMirrorError(e, channel));
   }
   keepUnseen(following, run);
   spare(following, offers);

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Brought } from "./bring.ts";
-import { UsageError } from "./errors.ts";
+import { type SourceError, UsageError } from "./errors.ts";
 import { readPackage } from "./package/read.ts";
 import type { Run } from "./run.ts";
 import { openGate } from "./solve/channel-gate.ts";
@@ -25,20 +25,26 @@ export interface WithDeps {
 /** No index of a channel comes near this. */
 const MAX_FILE = 1024 * 1024 * 1024;
 
+/** What packages need, and those for which it can't be had. */
+export interface Dependencies {
+  readonly offers: readonly PackageRef[];
+  readonly unsolvable: readonly { readonly fileName: string; readonly error: SourceError }[];
+}
+
 /**
  * What the packages of a run need, as offers of a channel: the closure of their dependencies, solved for each platform, so
  * that the target installs without any other channel.
  * @param results what became of the packages; those that failed are left out.
- * @throws SourceError UNSOLVABLE, TransferError when the channel can't be read
+ * @throws TransferError when the channel can't be read
  */
 export async function dependencies(
   { channel, platforms }: WithDeps,
   results: readonly Brought[],
   refs: readonly PackageRef[],
   run: Run,
-): Promise<PackageRef[]> {
+): Promise<Dependencies> {
   const roots = await rootsOf(results, refs, run.signal);
-  if (roots.length === 0) return [];
+  if (roots.length === 0) return { offers: [], unsolvable: [] };
   const place = placeOf(channel, run);
   const gate = await openGate(async (path) => {
     const file = await place.read(path, MAX_FILE, run.signal);
@@ -47,11 +53,15 @@ export async function dependencies(
   const own = [...new Set(roots.map((r) => r.subdir))].filter((s) => s !== "noarch");
   const wanted = platforms.length > 0 ? platforms : own.length > 0 ? own : [thisPlatform()];
   const needed = new Map<string, { subdir: string; fileName: string }>();
+  const solved = new Set<Root>();
+  const unsolvable = new Map<Root, SourceError>();
   try {
     for (const platform of wanted) {
       const fitting = roots.filter((r) => r.subdir === "noarch" || r.subdir === platform);
-      for (const one of await closure(fitting, platform, gate, redactUrl(channel)))
-        needed.set(`${one.subdir}/${one.fileName}`, one);
+      const found = await closure(fitting, platform, gate, redactUrl(channel));
+      for (const one of found.needed) needed.set(`${one.subdir}/${one.fileName}`, one);
+      for (const root of fitting) if (!found.unsolvable.has(root)) solved.add(root);
+      for (const [root, error] of found.unsolvable) unsolvable.set(root, error);
     }
   } finally {
     await gate.close();
@@ -65,7 +75,9 @@ export async function dependencies(
         : urlSource(new URL(`${subdir}/${encodeURIComponent(fileName)}`, base.url).toString(), run.sourceContext);
     for await (const ref of source.packages(run.signal)) offers.push(ref);
   }
-  return offers;
+  // A package for no platform in particular need not fit them all.
+  const failed = [...unsolvable].filter(([root]) => !solved.has(root));
+  return { offers, unsolvable: failed.map(([{ fileName }, error]) => ({ fileName, error })) };
 }
 
 async function rootsOf(results: readonly Brought[], refs: readonly PackageRef[], signal: AbortSignal): Promise<Root[]> {
@@ -73,11 +85,13 @@ async function rootsOf(results: readonly Brought[], refs: readonly PackageRef[],
   for (const { outcome, record } of results) {
     if (outcome.outcome === "failed" || outcome.outcome === "skipped") continue;
     const { fileName, subdir } = outcome;
-    const key = `${subdir}/${fileName}`;
-    if (roots.has(key)) continue;
+    // rattler takes one of two formats of a build, the newer one.
+    const key = `${subdir}/${fileName.replace(/\.(conda|tar\.bz2)$/, "")}`;
+    if (roots.has(key) && !fileName.endsWith(".conda")) continue;
     const ref = refs.find((r) => r.fileName === fileName && r.origin === outcome.origin);
     const bytes = record ?? ref?.record ?? (ref && (await indexJson(ref, signal)));
-    if (bytes) roots.set(key, { fileName, subdir, ...wordsOf(bytes) });
+    if (!bytes) continue;
+    roots.set(key, { fileName, subdir, record: JSON.parse(Buffer.from(bytes).toString("utf8")) as Root["record"] });
   }
   return [...roots.values()];
 }
@@ -86,13 +100,6 @@ async function rootsOf(results: readonly Brought[], refs: readonly PackageRef[],
 async function indexJson(ref: PackageRef, signal: AbortSignal): Promise<Uint8Array | undefined> {
   const info = await readPackage(ref.fileName, await readAtPlace(ref, signal, true), ["info/index.json"]);
   return info.members.get("info/index.json");
-}
-
-function wordsOf(record: Uint8Array): Pick<Root, "name" | "version" | "build" | "depends"> {
-  const value = JSON.parse(Buffer.from(record).toString("utf8")) as Record<string, unknown>;
-  const { name, version, build, depends } = value;
-  const list = Array.isArray(depends) ? depends.filter((d): d is string => typeof d === "string") : [];
-  return { name: String(name), version: String(version), build: String(build), depends: list };
 }
 
 /** @throws UsageError BAD_FLAG, SourceError */

@@ -89,6 +89,53 @@ test("packages for no platform in particular are solved for the platforms that a
   assert.deepEqual(listed(target, "linux-64"), ["lib-1.0-h0_0.conda"]);
 });
 
+test(
+  "packages that came need each other, each its own build, and what their records say against others is held",
+  needs(python, "py-rattler"),
+  async () => {
+    const [source, target] = [temporary(), temporary()];
+    const outputs = ["12", "13"].flatMap((minor) => {
+      const build = `py3${minor}_0`;
+      return [
+        buildConda({ name: "outer", subdir: "linux-64", build, depends: [`inner * ${build}`, `python 3.${minor}.*`] }),
+        buildConda({ name: "inner", subdir: "linux-64", build, depends: [`python 3.${minor}.*`, "lib", "data"] }),
+      ];
+    });
+    const picky = buildConda({
+      name: "picky",
+      ...linux,
+      depends: ["data"],
+      index: { constrains: ["data <3", "__cuda >=12"] },
+    });
+    const graphic = buildConda({ name: "graphic", ...linux, depends: ["__cuda", "python"] });
+    const hopeless = buildConda({ name: "hopeless", ...linux, depends: ["other"] });
+    written(source, [hopeless, ...outputs, picky, graphic]);
+    const report = await mirror({ sources: [source], target, env: {}, withDeps: channel });
+    assert.deepEqual(
+      [report.exitCode, report.failed],
+      [1, 1],
+      "what one needs can't be had, which costs the others nothing",
+    );
+    assert.deepEqual(listed(target, "noarch"), ["data-1.0-0.conda", "data-3.0-0.conda"]);
+    const solve = async (spec: string) => {
+      const { stdout } = await run(python, [client, target, "linux-64", "json", temporary(), spec]);
+      return (JSON.parse(stdout) as string[][]).map(([name, version, build]) => `${name} ${version} ${build}`);
+    };
+    for (const minor of ["12", "13"]) {
+      const build = `py3${minor}_0`;
+      const expected = [
+        "data 3.0 0",
+        `inner 1.0 ${build}`,
+        "lib 1.0 h0_0",
+        `outer 1.0 ${build}`,
+        `python 3.${minor}.0 h0_0`,
+      ];
+      assert.deepEqual(await solve(`outer * ${build}`), expected);
+    }
+    assert.deepEqual(await solve("picky"), ["data 1.0 0", "picky 1.0 h0_0"]);
+  },
+);
+
 test("dependencies that can't be had are told in the solver's words, and the packages themselves are there", async () => {
   const [source, target] = [temporary(), temporary()];
   written(source, [buildConda({ name: "needy", ...linux, depends: ["other"] })]);

@@ -9,6 +9,8 @@ export interface ChannelGate {
   readonly url: string;
   /** What kept a file of the channel from being read, if anything did: the solver takes it for one that is not there. */
   failure(): unknown;
+  /** Puts an index of ours, as JSON, in a subdir's place, for whoever asks from now on. */
+  put(subdir: string, repodata: Uint8Array): void;
   close(): Promise<void>;
 }
 
@@ -19,6 +21,7 @@ export interface ChannelGate {
  */
 export async function openGate(read: (path: string) => Promise<Uint8Array | undefined>): Promise<ChannelGate> {
   const files = new Map<string, Promise<Uint8Array | undefined>>();
+  const ours = new Map<string, Uint8Array>();
   let failed: unknown;
   const fetchFile = async (path: string): Promise<Uint8Array | undefined> => {
     try {
@@ -34,15 +37,21 @@ export async function openGate(read: (path: string) => Promise<Uint8Array | unde
   const answer = async (method: string, path: string, response: ServerResponse): Promise<void> => {
     // Files of an index and nothing else: two levels and shards, and no dots that climb.
     const known = path.startsWith(secret) ? path.slice(secret.length) : "..";
-    const inside = /^[a-z0-9-]+\/(?:[\w-]+\/)*[\w-][\w.-]*$/.test(known) ? known : undefined;
-    let file = inside === undefined ? Promise.resolve(undefined) : files.get(inside);
-    if (!file) {
-      file = fetchFile(inside as string);
-      files.set(inside as string, file);
-    }
-    const bytes = await file;
+    const [subdir = "", file = ""] = known.split(/\/(.*)/s);
+    const index = ours.get(subdir);
+    const bytes = index ? (file === "repodata.json" ? index : undefined) : await fileOf(known);
     response.writeHead(bytes ? 200 : 404, { "content-length": bytes?.length ?? 0 });
     response.end(method === "HEAD" ? undefined : bytes);
+  };
+  const fileOf = async (known: string): Promise<Uint8Array | undefined> => {
+    const inside = /^[a-z0-9-]+\/(?:[\w-]+\/)*[\w-][\w.-]*$/.test(known) ? known : undefined;
+    if (inside === undefined) return undefined;
+    let file = files.get(inside);
+    if (!file) {
+      file = fetchFile(inside);
+      files.set(inside, file);
+    }
+    return file;
   };
   const server = createServer((request, response) => {
     void answer(request.method ?? "GET", request.url ?? "", response);
@@ -54,6 +63,7 @@ export async function openGate(read: (path: string) => Promise<Uint8Array | unde
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${secret}`,
     failure: () => failed,
+    put: (subdir, repodata) => void ours.set(subdir, repodata),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
