@@ -429,14 +429,19 @@ class Subdir {
 /**
  * Where something could not be read, what was not seen can't be told from what is not there; where something did not come, a
  * client may need what it would have replaced. Then nothing goes for not being on offer any more.
+ * @param lost files that did not come: the one who runs this is told how to go on without them.
  */
-export function keepUnseen(following: Following, run: Run): void {
+export function keepUnseen(following: Following, run: Run, lost: readonly string[] = []): void {
   if (!following.incomplete) return;
+  const [first, ...others] = lost;
+  const many = others.length > 0 ? ` (and ${others.length} more)` : "";
+  const wayOut =
+    first === undefined ? "" : `; if ${first}${many} never comes, --exclude '${nameOf(first)}[fn="${first}"]'`;
   for (const [target, subdirs] of following.gone) {
     if (subdirs.some(({ gone }) => gone.length > 0))
       run.emit({
         type: "warning",
-        message: `${target.where}: nothing is removed, since not everything could be read and brought`,
+        message: `${target.where}: nothing is removed, since not everything could be read and brought${wayOut}`,
       });
     const kept = subdirs.map((one): Gone => ({ ...one, gone: [], going: one.listedTakenBack }));
     following.gone.set(target, kept);

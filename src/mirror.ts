@@ -10,7 +10,7 @@ import type { IndexFiles } from "./index/index-files.ts";
 import { explained, offered } from "./offers.ts";
 import { makePlan, type Present, type Step } from "./plan/plan.ts";
 import { advance, remember } from "./remember.ts";
-import { guard, removalsFor, spare } from "./removal.ts";
+import { guard, neverComing, removalsFor, spare } from "./removal.ts";
 import { makeReport } from "./report.ts";
 import { noteUnfinished, rounds } from "./rounds.ts";
 import { type MirrorOptions, openRun, type Run } from "./run.ts";
@@ -64,16 +64,17 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       if (last && withDeps) guard(following, run.removal);
       if (more.length > 0) results.push(...(await carryOut(await planFor(more, run), run)));
       // What failed may be what the packages that came need: then what they replace has to stay.
-      if (results.some((r) => isFailure(r.outcome))) following.incomplete = true;
-      keepUnseen(following, run);
+      const lost = results.filter((r) => isFailure(r.outcome));
+      if (lost.length > 0) following.incomplete = true;
+      keepUnseen(following, run, neverComing(lost));
       // Threads take a while to end; the index is written meanwhile.
       if (last) void run.receivers.close();
       noteUnfinished(following, refs, results);
       tally.add(results);
-      const lost = await publishAll(results, following, last, run);
+      const unwritten = await publishAll(results, following, last, run);
       // One of several is told in the report, which has more to tell; a run that has no other ends with it.
-      if (run.targets.length === 1) for (const error of lost.values()) throw error;
-      if (lost.size > 0) return makeReport(run, began, following.failures, tally, { lost, following });
+      if (run.targets.length === 1) for (const error of unwritten.values()) throw error;
+      if (unwritten.size > 0) return makeReport(run, began, following.failures, tally, { lost: unwritten, following });
       if (run.signal.aborted) break;
     }
     if (!options.dryRun) return makeReport(run, began, following.failures, tally, { following });

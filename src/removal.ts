@@ -1,4 +1,5 @@
-import { TargetError, UsageError } from "./errors.ts";
+import { PackageError, TargetError, TransferError, UsageError } from "./errors.ts";
+import type { Outcome } from "./events.ts";
 import type { Following, Gone } from "./follow.ts";
 import type { PackageRef } from "./source/source.ts";
 import type { Removals, Target } from "./target/target.ts";
@@ -74,6 +75,19 @@ export function guard(following: Following, removal: Removal | undefined): void 
       next: "nothing was changed; if it is right, run again with a larger --max-delete, such as 100%",
     });
   }
+}
+
+const ITS_FAULT: readonly string[] = ["NOT_FOUND", "SERVER_ERROR", "SIZE_MISMATCH", "HASH_MISMATCH"];
+
+/** The files among those that did not come that may never do: the fault is theirs, not the network's, the target's or ours. */
+export function neverComing(lost: readonly { readonly outcome: Outcome }[]): string[] {
+  const names = lost.flatMap(({ outcome }) => {
+    if (outcome.outcome !== "failed") return [];
+    const { error, fileName } = outcome;
+    if (error instanceof PackageError) return error.code === "CONFLICT" ? [] : [fileName];
+    return error instanceof TransferError && ITS_FAULT.includes(error.code) ? [fileName] : [];
+  });
+  return [...new Set(names)];
 }
 
 /** Keeps packages that are needed from going. */

@@ -348,6 +348,30 @@ test("while a package does not come, nothing goes that a client may need in its 
   assert.deepEqual(listed(target, "linux-64"), [app2, lib2].map((p) => p.fileName).sort());
 });
 
+test("what never comes no longer keeps others from going once it is excluded, as the warning says", async () => {
+  const [lib1, lib2] = ["1.0", "2.0"].map((version) => buildConda({ name: "lib", version, ...linux })) as [
+    BuiltPackage,
+    BuiltPackage,
+  ];
+  const upstream = await upstreamOf([lib1, b, c]);
+  const target = temporary();
+  const follow = { sources: [upstream.server.url], target, delete: true, maxDelete: "100%" };
+  await runAt(NOW, follow);
+  await upstream.become([lib1, lib2, c]);
+  upstream.server.files.set(`linux-64/${lib2.fileName}`, Buffer.from("never right"));
+  for (const days of [1, 2]) {
+    const warnings: string[] = [];
+    const onEvent: MirrorOptions["onEvent"] = (e) => e.type === "warning" && warnings.push(e.message);
+    const report = await runAt(NOW + days * DAY, { ...follow, onEvent });
+    assert.deepEqual([report.failed, report.removed, report.exitCode], [1, 0, 1]);
+    const [, spec] = /; if lib-2\.0-h0_0\.conda never comes, --exclude '(.*)'$/.exec(warnings.join("")) ?? [];
+    assert.equal(spec, 'lib[fn="lib-2.0-h0_0.conda"]');
+  }
+  const report = await runAt(NOW + 3 * DAY, { ...follow, exclude: ['lib[fn="lib-2.0-h0_0.conda"]'] });
+  assert.deepEqual([report.failed, report.removed, report.exitCode], [0, 1, 0]);
+  assert.deepEqual(listed(target, "linux-64"), [c.fileName, lib1.fileName]);
+});
+
 test("notices come along as they are and go when they go, but nobody's own are touched", async () => {
   const notices = (id: string) => Buffer.from(JSON.stringify({ notices: [{ id, message: "hello", level: "info" }] }));
   const upstream = await upstreamOf([a1]);
