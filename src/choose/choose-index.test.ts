@@ -80,8 +80,10 @@ const depend = fc.constantFrom(
 const odd = fc.constantFrom<unknown>(null, 5, "", "MIT", [], ["a", 1], { depends: ["gtk-a"], license: "MIT" }, true);
 const usually = (value: fc.Arbitrary<unknown>) =>
   fc.oneof({ weight: 12, arbitrary: value }, { weight: 1, arbitrary: odd });
+const awkward = fc.string({ unit: fc.constantFrom("#", "]", '"', "\\", "}", "a", "é", "\n"), maxLength: 20 });
 const record = fc.record(
   {
+    about: fc.oneof(awkward, fc.array(awkward, { maxLength: 3 }), fc.dictionary(awkward, awkward, { maxKeys: 2 })),
     build: usually(fc.constantFrom("py311_0", "PY312_1", "h1_0", 'b"\\u', "é_0", "K_0")),
     build_number: usually(fc.nat(3)),
     depends: usually(

@@ -1,3 +1,4 @@
+import { endianness } from "node:os";
 import { readValue } from "./fields.ts";
 
 /*
@@ -15,6 +16,9 @@ const COMMA = 44;
 
 /** Keys are told apart by their length and first character first. */
 const SLOTS = 1024;
+
+/** Whether the first byte of a word is its lowest; elsewhere texts are passed over byte by byte. */
+const IS_LITTLE = endianness() === "LE";
 
 const NO_KEY = -1;
 
@@ -191,18 +195,20 @@ export class RecordReader {
     const words = this.#words;
     const shift = this.#shift;
     let i = at;
-    for (;;) {
-      // Up to the next whole word, then by words that hold neither a quote nor a backslash.
-      for (let c = bytes[i] as number; ; c = bytes[i] as number) {
-        if (c === QUOTE) return i + 1;
-        i += c === BACKSLASH ? 2 : 1;
-        if (((i + shift) & 3) === 0) break;
-      }
-      for (let w = (i + shift) >>> 2; w < words.length; w++, i += 4) {
+    if (IS_LITTLE) {
+      let w = (i + shift) >>> 2;
+      // Of the first word only what lies behind the opening quote counts.
+      for (let mask = -1 << (((i + shift) & 3) << 3); w < words.length; w++, mask = -1) {
         const quote = (words[w] as number) ^ 0x22222222;
         const slash = (words[w] as number) ^ 0x5c5c5c5c;
-        if ((((quote - 0x01010101) & ~quote) | ((slash - 0x01010101) & ~slash)) & -2139062144) break;
+        // 128 in each byte that is a quote or backslash; one behind such a byte may be neither, which is looked at below.
+        const found = (((quote - 0x01010101) & ~quote) | ((slash - 0x01010101) & ~slash)) & -2139062144 & mask;
+        if (found === 0) continue;
+        i = w * 4 - shift + ((31 - Math.clz32(found & -found)) >> 3);
+        break;
       }
     }
+    for (let c = bytes[i] as number; c !== QUOTE; c = bytes[i] as number) i += c === BACKSLASH ? 2 : 1;
+    return i + 1;
   }
 }
