@@ -44,7 +44,7 @@ export class VersionTable {
 
 const [MAX_FIRST, MAX_OTHER] = [2 ** 25, 2 ** 14];
 
-/** Three numbers in the 53 bits of one: 99 of 100 versions are no more than that, dates among them. */
+/** Three numbers in the 53 bits of one: nearly all versions are no more than that, dates among them. */
 function orderOf(plain: readonly number[] | undefined): number {
   if (!plain || plain.length > 3) return Number.NaN;
   const [a = 0, b = 0, c = 0] = plain;

@@ -42,7 +42,7 @@ export interface DependencyRule {
   against(depends: unknown): string | undefined;
 }
 
-/** Specs by the names they fit, and what came of narrowing them: half the names of a channel are alike in that. */
+/** Specs by the names they fit, and what came of narrowing them: many names of a channel are alike in that. */
 interface ByName {
   readonly include: SpecsByName;
   readonly exclude: SpecsByName;

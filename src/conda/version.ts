@@ -15,8 +15,8 @@ const [MAX_PLAIN, MAX_DIGITS] = [64, 15];
 
 /**
  * The numbers of a version that is nothing but numbers with dots between, as nearly all are; undefined for any other. Their order
- * needs no library: number by number, and what is missing is 0 (CEP 33). Reading such a version in rattler takes 4 µs, here
- * 0.1; a property test holds the two together.
+ * needs no library: number by number, and what is missing is 0 (CEP 33). Reading such a version in rattler takes 4 µs;
+ * a property test holds the two together.
  */
 export function plainRelease(text: string): readonly number[] | undefined {
   if (text.length > MAX_PLAIN) return undefined;
