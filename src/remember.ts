@@ -23,9 +23,18 @@ export async function remember(
     if (shardIndex) await followed.keep(key, shardIndex);
     followed.set(key, { ...state.followed, target: done.version });
   }
+  const notices = following.states.length > 0 || isDue(followed.asked(NOTICES), run.retry.clock.now());
+  if (notices) followed.setAsked(NOTICES, run.retry.clock.now());
   await followed.save();
-  // Where nothing changed nothing else is asked for.
-  if (target.index && following.states.length > 0) await carryNotices(target.index, run);
+  if (target.index && notices) await carryNotices(target.index, run);
+}
+
+const NOTICES = "notices";
+const HOUR = 60 * 60 * 1000;
+
+/** Notices change by themselves. Where nothing else changed, a run is one request a subdir: so they are asked for once an hour. */
+function isDue(asked: number | undefined, now: number): boolean {
+  return asked === undefined || now < asked || now - asked >= HOUR;
 }
 
 /** Notes what a round that is not the last one made of the indexes that were compared. */

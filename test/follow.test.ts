@@ -268,7 +268,11 @@ test("a package that was too young comes when it is old enough, though nothing c
     assert.equal((await runAt(NOW, options)).added, 1);
     upstream.asked();
     assert.equal((await runAt(NOW + DAY / 2, options)).added, 0);
-    assert.equal(upstream.asked().length, 2);
+    assert.equal(
+      upstream.asked().filter((path) => path !== "notices.json").length,
+      2,
+      "notices are asked for by the hour",
+    );
     assert.equal((await runAt(NOW + 2.1 * DAY, options)).added, 1);
     assert.equal((await runAt(NOW + 2.2 * DAY, options)).added, 0);
   }
@@ -394,4 +398,25 @@ test("notices come along as they are and go when they go, but nobody's own are t
   await changed(notices("four"));
   await runAt(NOW, options);
   assert.deepEqual(readFileSync(file), notices("our own"));
+});
+
+test("notices that changed while nothing else did come along within an hour", async () => {
+  const notices = (id: string) => Buffer.from(JSON.stringify({ notices: [{ id, message: "hello", level: "info" }] }));
+  const upstream = await upstreamOf([a1]);
+  const options = { sources: [upstream.server.url], target: temporary() };
+  const file = join(options.target, "notices.json");
+  await runAt(NOW, options);
+  upstream.server.files.set("notices.json", notices("one"));
+  upstream.asked();
+  await runAt(NOW + 59 * 60_000, options);
+  assert.equal(existsSync(file), false);
+  assert.deepEqual(upstream.asked(), ["noarch/repodata_shards.msgpack.zst"]);
+  assert.equal((await runAt(NOW + 60 * 60_000, options)).exitCode, 0);
+  assert.deepEqual(readFileSync(file), notices("one"));
+  assert.deepEqual(upstream.asked(), ["noarch/repodata_shards.msgpack.zst", "notices.json"]);
+  upstream.server.files.delete("notices.json");
+  await runAt(NOW + 119 * 60_000, options);
+  assert.ok(existsSync(file), "asked a minute too early");
+  await runAt(NOW + 120 * 60_000, options);
+  assert.equal(existsSync(file), false);
 });

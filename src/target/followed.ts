@@ -24,6 +24,9 @@ export interface Followed {
   /** The subdirs that a channel had when it was last asked, and when that was. */
   subdirs(key: string): { readonly at: number; readonly subdirs: readonly string[] } | undefined;
   setSubdirs(key: string, at: number, subdirs: readonly string[]): void;
+  /** When something was last asked for that may change by itself; in milliseconds. */
+  asked(what: string): number | undefined;
+  setAsked(what: string, at: number): void;
   /** A file of the channel as it was at that state. */
   kept(key: string): Promise<Uint8Array | undefined>;
   keep(key: string, bytes: Uint8Array): Promise<void>;
@@ -37,11 +40,12 @@ const PATH = `${FOLDER}/followed.json`;
 interface Stored {
   readonly subdirs: Record<string, FollowedSubdir>;
   readonly channels: Record<string, { readonly at: number; readonly subdirs: readonly string[] }>;
+  readonly asked: Record<string, number>;
 }
 
 export async function openFollowed(store: Store): Promise<Followed> {
   const all = await load(store);
-  const changed: Stored = { subdirs: {}, channels: {} };
+  const changed: Stored = { subdirs: {}, channels: {}, asked: {} };
   const name = (key: string) => hash("sha256", key, "base64url");
   return {
     get: (key) => all.subdirs[name(key)],
@@ -54,17 +58,23 @@ export async function openFollowed(store: Store): Promise<Followed> {
       all.channels[name(key)] = { at, subdirs };
       changed.channels[name(key)] = { at, subdirs };
     },
+    asked: (what) => all.asked[name(what)],
+    setAsked(what, at) {
+      all.asked[name(what)] = at;
+      changed.asked[name(what)] = at;
+    },
     kept: async (key) => (await store.get(`${FOLDER}/followed/${name(key)}`))?.bytes,
     async keep(key, bytes) {
       await store.put(`${FOLDER}/followed/${name(key)}`, bytes, "any");
     },
     async save() {
-      if (Object.keys(changed.subdirs).length + Object.keys(changed.channels).length === 0) return;
+      if (Object.values(changed).every((of) => Object.keys(of).length === 0)) return;
       // Two runs may meet here; what the other one noted is read again and kept.
       const now = await load(store);
       const next: Stored = {
         subdirs: { ...now.subdirs, ...changed.subdirs },
         channels: { ...now.channels, ...changed.channels },
+        asked: { ...now.asked, ...changed.asked },
       };
       await store.put(PATH, Buffer.from(JSON.stringify(next)), "any");
     },
@@ -75,9 +85,13 @@ async function load(store: Store): Promise<Stored> {
   try {
     const stored = await store.get(PATH);
     const value = stored && (JSON.parse(Buffer.from(stored.bytes).toString("utf8")) as Partial<Stored>);
-    return { subdirs: entries(value?.subdirs, isFollowed), channels: entries(value?.channels, isList) };
+    return {
+      subdirs: entries(value?.subdirs, isFollowed),
+      channels: entries(value?.channels, isList),
+      asked: entries(value?.asked, (at) => typeof at === "number"),
+    };
   } catch {
-    return { subdirs: {}, channels: {} };
+    return { subdirs: {}, channels: {}, asked: {} };
   }
 }
 
