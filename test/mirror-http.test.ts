@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { zstdCompressSync } from "node:zlib";
 import { encode } from "@msgpack/msgpack";
-import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
+import { type MirrorOptions, type MirrorReport, mirror, type TransferError } from "../src/main.ts";
+import { openApi } from "../src/transfer/api.ts";
 import type { Clock } from "../src/transfer/retry.ts";
 import { buildConda, bzip2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
@@ -23,6 +24,7 @@ const small = buildConda({ name: "small", files: { "share/s.txt": "s" } });
 const large = buildConda({ name: "large", files: { "share/l.bin": randomBytes(5_000_000) } });
 const take = (target: string, sources: readonly string[], more: Partial<MirrorOptions> = {}): Promise<MirrorReport> =>
   mirror({ target, sources, env: {}, clock: fastClock(), ...more });
+const noTokens = { github_token: null, github_api_url: "", azure_devops_token: null, azure_devops_url: "" };
 const codeOf = (report: MirrorReport) => report.packages.flatMap((p) => (p.outcome === "failed" ? [p.error.code] : []));
 
 test("a package cut in transit is fetched again from where it stopped", async () => {
@@ -311,6 +313,47 @@ test("HTTP_PROXY is used, NO_PROXY is not", async () => {
   );
   assert.equal(asked.length, 1);
 });
+
+for (const manner of ["drops", "refuses", "never answers"] as const) {
+  test(`a proxy that ${manner} what is asked of it ends the run with an error that tells of it, after the retries`, async () => {
+    const sockets: Socket[] = [];
+    let asked = 0;
+    const proxy = createServer();
+    proxy.on("connect", (_, socket) => {
+      asked++;
+      sockets.push(socket as Socket);
+      if (manner === "drops") socket.destroy();
+      if (manner === "refuses") socket.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+    });
+    await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    after(() => {
+      for (const socket of sockets) socket.destroy();
+      proxy.close();
+    });
+    const env = { HTTP_PROXY: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}` };
+    const settings = manner === "never answers" ? { retry_attempts: 1, timeout_seconds: 1.2 } : { retry_attempts: 1 };
+    const report = await take(temporary(), [`http://conda.invalid/noarch/${small.fileName}#sha256:${small.sha256}`], {
+      env,
+      settings,
+    });
+    // Whoever is slow may be there after all: that is a package that failed, not a source that can't be reached.
+    assert.equal(report.exitCode, manner === "never answers" ? 1 : 3);
+    assert.equal(asked, 2);
+    const [only] = report.packages;
+    assert.ok(only?.outcome === "failed");
+    assert.match(`${only.error.code} ${only.error.why} ${only.error.next}`, /^(?:UNREACHABLE|TIMEOUT) /);
+    if (manner !== "never answers") {
+      assert.match(only.error.why, /conda\.invalid can't be reached \(the proxy opened no tunnel/);
+      assert.match(only.error.next, /proxy/);
+    }
+    // Requests to services go the same way.
+    const requests = { connections: 1, totalTimeoutMs: 500, tokens: noTokens, proxies: { httpProxy: env.HTTP_PROXY } };
+    const api = openApi(requests, async (url) => ({ url }));
+    const sent = api.send({ method: "GET", url: "http://conda.invalid/api" }, new AbortController().signal);
+    await assert.rejects(sent, (e: TransferError) => e.code === "UNREACHABLE" || e.code === "TIMEOUT");
+    await api.close();
+  });
+}
 
 test("a dry run over HTTP reads the metadata by range and leaves the package there", async () => {
   const [server, target] = [await fileServer({ [large.fileName]: large.bytes }), join(temporary(), "t")];

@@ -61,7 +61,7 @@ export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
   const total = settings.totalTimeoutMs;
   let opened: Promise<Dispatcher> | undefined;
   const open = async (): Promise<Dispatcher> => {
-    const { Agent, EnvHttpProxyAgent } = await import("undici");
+    const { Agent } = await import("undici");
     const options: Agent.Options = {
       connections: settings.connections,
       connect: { timeout: Math.min(CONNECT_TIMEOUT_MS, total) },
@@ -69,7 +69,8 @@ export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
       bodyTimeout: Math.min(IDLE_TIMEOUT_MS, total),
     };
     if (!settings.proxies) return new Agent(options);
-    return new EnvHttpProxyAgent({ ...options, noProxy: "", ...settings.proxies } as typeof options);
+    const { openProxies } = await import("./proxies.ts");
+    return openProxies(options, settings.proxies, Math.min(CONNECT_TIMEOUT_MS, total));
   };
 
   const send: ApiClient["send"] = async (request, signal) => {

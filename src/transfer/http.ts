@@ -6,7 +6,7 @@ import { VERSION } from "../version.ts";
 import type { PaceSettings } from "./pace.ts";
 import type { ByteStream, OpenRequest } from "./place.ts";
 import { makePortions, type Portions } from "./portions.ts";
-import type { ProxySettings } from "./proxied.ts";
+import type { ProxySettings } from "./proxies.ts";
 import { hideAuthorization, hideToken, redactText, redactUrl, withoutSignature } from "./redact.ts";
 import type { Requests, Response } from "./response.ts";
 import { parseRetryAfter } from "./retry.ts";
@@ -324,7 +324,13 @@ export function translate(e: unknown, url: URL, totalMs: number, signal: AbortSi
       { mayPass: false },
     );
   }
-  if (code === "ECONNREFUSED" || code === "EHOSTUNREACH" || code === "ENETUNREACH" || code === "EAI_AGAIN") {
+  if (
+    code === "ECONNREFUSED" ||
+    code === "EHOSTUNREACH" ||
+    code === "ENETUNREACH" ||
+    code === "EAI_AGAIN" ||
+    code === "NO_TUNNEL"
+  ) {
     return new TransferError(
       "UNREACHABLE",
       {

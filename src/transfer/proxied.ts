@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
-import { type Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import type { Agent, Dispatcher } from "undici";
 import { openPace, type Pace } from "./pace.ts";
+import { openProxies, type ProxySettings } from "./proxies.ts";
 import {
   DRAIN_BYTES,
   type Outgoing,
@@ -9,14 +10,6 @@ import {
   RequestTimeout,
   type Response,
 } from "./response.ts";
-
-/** Where the environment says that requests go through a proxy. */
-export interface ProxySettings {
-  readonly httpProxy?: string;
-  readonly httpsProxy?: string;
-  /** Hosts to which requests go directly. */
-  readonly noProxy?: string;
-}
 
 /** The server is told to stop sending while this much waits to be taken. */
 const QUEUED_BYTES = 256 * 1024;
@@ -33,7 +26,7 @@ export function openProxied(limits: RequestLimits, proxies: ProxySettings): Requ
     bodyTimeout: limits.idleTimeoutMs,
     pipelining: 1,
   };
-  const dispatcher = new EnvHttpProxyAgent({ ...options, noProxy: "", ...proxies } as EnvHttpProxyAgent.Options);
+  const dispatcher = openProxies(options, proxies, limits.connectTimeoutMs);
   const pace = limits.pace && openPace(limits.pace);
   const send: Requests["send"] = (request, { signal, withinMs }) => {
     const stop = new AbortController();
@@ -84,6 +77,15 @@ function exchange(
     let wake: (() => void) | undefined;
     let controller: Dispatcher.DispatchController | undefined;
     let holding = false;
+    // A request that still waits for its connection has no controller: undici would let it wait on.
+    const onStop = () => {
+      const error = signal.reason as Error;
+      if (controller) return controller.abort(error);
+      failed = { error };
+      done();
+      reject(error);
+    };
+    signal.addEventListener("abort", onStop, { once: true });
     const resume = () => {
       if (controller?.paused && !holding && queued < QUEUED_BYTES / 2) controller.resume();
     };
@@ -128,6 +130,7 @@ function exchange(
         if (!ended && !failed) controller?.abort(new Error("the rest is not wanted"));
       }
     }
+    if (signal.aborted) return onStop();
     dispatcher.dispatch(
       {
         origin: url.origin,
@@ -142,7 +145,6 @@ function exchange(
         onRequestStart(c) {
           controller = c;
           if (signal.aborted) c.abort(signal.reason as Error);
-          else signal.addEventListener("abort", () => c.abort(signal.reason as Error), { once: true });
         },
         onResponseStart(_, status, responseHeaders) {
           if (status < 200) return;
