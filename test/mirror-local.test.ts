@@ -14,6 +14,40 @@ const a = buildConda({ name: "a", files: { "share/a.txt": "a" } });
 const b = buildTarBz2({ name: "b", subdir: "linux-64", depends: ["a"], files: { "share/b.txt": "b" } });
 const otherA = buildConda({ name: "a", files: { "share/a.txt": "something else" } });
 
+test("the library works in a program that node was given as text, and its threads load what the process loads", async () => {
+  const [source, target, more] = [temporary(), temporary(), temporary()];
+  const [path] = written(source, [a]) as [string];
+  const [loaded, told] = [join(more, "loaded.mjs"), join(more, "told")];
+  writeFileSync(
+    loaded,
+    `import { appendFileSync } from "node:fs"; import { isMainThread } from "node:worker_threads";
+     appendFileSync(${JSON.stringify(told)}, isMainThread ? "main " : "thread ");`,
+  );
+  const main = new URL("../src/main.ts", import.meta.url).href;
+  const text = `import { indexChannel, mirror } from ${JSON.stringify(main)};
+    const { exitCode } = await mirror({ sources: [${JSON.stringify(path)}], target: ${JSON.stringify(target)}, env: {} });
+    const indexed = await indexChannel({ channel: ${JSON.stringify(target)}, env: {} });
+    process.exitCode = exitCode + indexed.exitCode;`;
+  const flags = [
+    "--max-old-space-size=500",
+    "--import",
+    loaded,
+    "--no-warnings",
+    "--input-type=module",
+    "--eval",
+    text,
+  ];
+  const child = spawn(process.execPath, flags, { stdio: ["ignore", "inherit", "pipe"], env: {} });
+  let err = "";
+  child.stderr.on("data", (d) => {
+    err += String(d);
+  });
+  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  assert.equal(code, 0, err);
+  assert.deepEqual(listed(target, "noarch"), [a.fileName]);
+  assert.match(readFileSync(told, "utf8"), /^main .*thread /);
+});
+
 test("both formats go to the subdir that they name themselves, and noarch always has an index", async () => {
   const [source, target] = [temporary(), temporary()];
   written(source, [b]);

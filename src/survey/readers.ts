@@ -2,6 +2,7 @@ import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
 import { bytesSent } from "../conda/sent-bytes.ts";
 import { type MirrorError, reviveError } from "../errors.ts";
+import { threadArgv } from "../thread-argv.ts";
 import type { SurveyedPackage, SurveyOptions } from "./survey-package.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
 
@@ -39,7 +40,7 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
     const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url);
     const workerData: WorkerData = { compileCache: getCompileCacheDir(), options };
     const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MB };
-    while (workers.length < needed) workers.push(new Worker(entry, { workerData, resourceLimits }));
+    while (workers.length < needed) workers.push(new Worker(entry, { workerData, ...threadArgv(), resourceLimits }));
   };
   return {
     prepare: () => start(count),

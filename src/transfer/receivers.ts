@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import type { Prove } from "../auth/prove.ts";
 import { bytesSent, sentBytes } from "../conda/sent-bytes.ts";
 import { InterruptedError, reviveError } from "../errors.ts";
+import { threadArgv } from "../thread-argv.ts";
 import type { Fetched } from "./fetch-package.ts";
 import type { HttpSettings } from "./http.ts";
 import { Outbox } from "./outbox.ts";
@@ -93,6 +94,7 @@ export function startReceivers(
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
     const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
+      ...threadArgv(),
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
     const thread: Thread = { worker, outbox: new Outbox<ToWorker>(worker), up: false, load: 0 };

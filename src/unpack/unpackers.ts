@@ -1,6 +1,7 @@
 import { getCompileCacheDir } from "node:module";
 import { Worker } from "node:worker_threads";
 import { InterruptedError, reviveError } from "../errors.ts";
+import { threadArgv } from "../thread-argv.ts";
 import type { InfoArchive } from "./info-archive.ts";
 import type { Unpacked } from "./unpack.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
@@ -46,6 +47,7 @@ export function openUnpackers(count: number): Unpackers {
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
     const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
+      ...threadArgv(),
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
     all.add(worker);
