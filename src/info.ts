@@ -101,7 +101,7 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
     };
     const context = sourceContext({ ...options, ci }, settings, held);
     const type = named.type ?? inferSourceType(named.text, context) ?? "";
-    const source = openSource(named.text, named.type, context);
+    const source = await openSource(named.text, named.type, context);
     const told = source.describe
       ? await described(source.describe(signal), source.what)
       : await lookedInto(source, named, context.concurrency, retry, signal);

@@ -2,7 +2,6 @@ import { type Brought, bring, currentRecord, type Wanting } from "./bring.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
-import { describePlan } from "./dry-run.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorReport, Outcome, PlannedStep } from "./events.ts";
 import { type Following, keepUnseen } from "./follow.ts";
@@ -19,7 +18,6 @@ import { isFailure, openTally } from "./tally.ts";
 import type { Target } from "./target/target.ts";
 import { pool } from "./transfer/pool.ts";
 import { redactUrl } from "./transfer/redact.ts";
-import { dependencies } from "./with-deps.ts";
 
 /**
  * Copies packages from sources into a channel and indexes it.
@@ -125,6 +123,7 @@ async function needed(
     following.incomplete = true;
   };
   try {
+    const { dependencies } = await import("./with-deps.ts");
     const found = await dependencies({ channel, platforms }, results, refs, run);
     offers = found.offers;
     for (const { fileName, error } of found.unsolvable) tell(fileName, error);
@@ -139,6 +138,7 @@ async function needed(
 
 /** What a dry run tells, and what would become of each package. */
 async function told(plans: readonly TargetPlan[], run: Run): Promise<{ plan: PlannedStep[]; would: Brought[] }> {
+  const { describePlan } = await import("./dry-run.ts");
   const plan: PlannedStep[] = [];
   const would: Brought[] = [];
   for (const { target, steps } of plans) {

@@ -159,7 +159,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     onCheck: (check) => emit({ type: "check", check }),
     onRead: (told) => emit({ type: "reading", ...told }),
   });
-  const sources = options.sources.map((text) => openSource(text, options.sourceType, context));
+  const sources = await Promise.all(options.sources.map((text) => openSource(text, options.sourceType, context)));
   const ownDeps = wantsOwnDeps(options, sources) ? { platforms: options.platforms ?? [] } : undefined;
   for (const target of removal ? targets : []) if (!target.index && !target.held) throw cantFollow(target);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.

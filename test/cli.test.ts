@@ -54,6 +54,25 @@ test("every spelling of sources and targets works, the Rust tool's too", async (
   }
 });
 
+test("a source with a comma in its address is one source where --src or its place names it, --sources splits it", async () => {
+  const folder = join(temporary(), "a,b");
+  mkdirSync(folder);
+  const [path] = written(folder, [a]) as [string];
+  const server = await fileServer({ [`x,y/${a.fileName}`]: a.bytes });
+  const url = `${server.url}/x,y/${a.fileName}`;
+  for (const args of [["--src", path], ["--src", url], ["--src", path, "--src", url], [url]]) {
+    const cwd = temporary();
+    const ended = await cliRun(["mirror", ...args, "--tgt", "T"], { cwd });
+    assert.equal(ended.code, 0, `${args}: ${ended.err}`);
+    assert.deepEqual(listed(join(cwd, "T"), "noarch"), [a.fileName]);
+  }
+  for (const flag of ["--sources", "-s"]) {
+    const ended = await cliRun(["mirror", flag, path, "--tgt", "T"]);
+    assert.notEqual(ended.code, 0);
+    assert.match(ended.err, /\/a: /);
+  }
+});
+
 test("wrong usage is exit 2, in three parts, with the choices", async () => {
   const wrong: [string[], RegExp][] = [
     [["mirror", "x.conda"], /no target[\s\S]*--target-path/],

@@ -1,5 +1,4 @@
 import { createZstdDecompress, zstdDecompressSync } from "node:zlib";
-import { decodeBzip2 } from "../codec/bzip2.ts";
 import { type ArchiveFormat, formatOf } from "../conda/file-name.ts";
 import { MirrorError, PackageError } from "../errors.ts";
 import { LIMITS } from "./limits.ts";
@@ -229,6 +228,7 @@ function bomb(what: string, limit: number): PackageError {
 }
 
 async function readTarBz2(fileName: string, file: ReadAt, tar: TarReader, warnings: string[]): Promise<void> {
+  const { decodeBzip2 } = await import("../codec/bzip2.ts");
   const summary = { streams: 0 };
   let decoded = 0;
   let done = false;

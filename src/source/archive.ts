@@ -6,31 +6,10 @@ import type { HttpClient } from "../transfer/http.ts";
 import { openFile } from "../transfer/open-file.ts";
 import type { Place } from "../transfer/place.ts";
 import { redactUrl } from "../transfer/redact.ts";
+import { isUrl } from "./archive/names-archive.ts";
 import { packagesIn } from "./archive/packages-in.ts";
-import { type ArchiveOptions, ENDINGS } from "./archive/walk.ts";
+import type { ArchiveOptions } from "./archive/walk.ts";
 import type { Source } from "./source.ts";
-
-/** Whether a text names an archive of a kind on this machine or at a URL. */
-export function namesArchive(text: string, kind: "zip" | "tgz", where: "here" | "url"): boolean {
-  if (
-    isUrl(text) !== (where === "url") ||
-    (!isUrl(text) && /^[a-z][a-z0-9+.-]+:\/\//i.test(text) && !/^file:/i.test(text))
-  )
-    return false;
-  return ENDINGS[kind].test(isUrl(text) ? pathOf(text) : text);
-}
-
-function isUrl(text: string): boolean {
-  return /^https?:\/\//i.test(text);
-}
-
-function pathOf(url: string): string {
-  try {
-    return new URL(url).pathname;
-  } catch {
-    return "";
-  }
-}
 
 /**
  * The packages in an archive: a path, a `file://` URL or an http(s) URL. All types take all of these, as the Rust tool's

@@ -3,8 +3,8 @@ import { packagesInArtifacts } from "./ci/artifact-packages.ts";
 import { headOf } from "./ci/checks.ts";
 import { type CiFilter, namePattern } from "./ci/filter.ts";
 import { namesText } from "./ci/names-text.ts";
-import { type GitHubAddress, parseGitHubAddress } from "./github/address.ts";
-import { type GitHubApi, githubApi, webOf } from "./github/api.ts";
+import { type GitHubAddress, parseGitHubAddress, webOf } from "./github/address.ts";
+import { type GitHubApi, githubApi } from "./github/api.ts";
 import {
   artifactById,
   artifactsOfCommit,

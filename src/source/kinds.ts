@@ -13,23 +13,17 @@ import type { ApiClient } from "../transfer/api.ts";
 import type { HttpClient, HttpSettings } from "../transfer/http.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
+import { namesArchive } from "./archive/names-archive.ts";
 import type { ReadProgress } from "./archive/walk.ts";
-import { archiveSource, namesArchive } from "./archive.ts";
-import { azureSource } from "./azure.ts";
-import { bundleSource } from "./bundle.ts";
-import { channelSource } from "./channel.ts";
 import { channelAddress, isChannelFolder, isChannelName } from "./channel-address.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
 import type { ArtifactMemory } from "./ci/artifact-memory.ts";
 import type { CheckState } from "./ci/checks.ts";
 import type { CiFilter } from "./ci/filter.ts";
-import { githubAddress } from "./github/address.ts";
-import { webOf } from "./github/api.ts";
-import { githubSource } from "./github.ts";
+import { githubAddress, webOf } from "./github/address.ts";
+import { pullAddress } from "./github/pull-address.ts";
 import { localSource } from "./local.ts";
 import { isLock } from "./lock/recognise.ts";
-import { lockSource } from "./lock.ts";
-import { pullAddress, pullRequestSource } from "./pull-request.ts";
 import type { Source } from "./source.ts";
 import { type MirrorOf, urlSource } from "./url.ts";
 
@@ -74,35 +68,53 @@ export interface SourceContext {
   readonly onRead: (told: ReadProgress) => void;
 }
 
-/** One kind of source: a new one is a file of its own and a line in `SOURCE_KINDS`. */
+/**
+ * One kind of source: a new one is a file of its own and a line in `SOURCE_KINDS`. Its code is loaded when it is first opened;
+ * only what thousands may be named of in one run, a URL or a path, is there from the start.
+ */
 interface SourceKind {
   /** Whether a text, as typed, is of this kind; asked in the order of the table. */
   readonly recognises: (text: string, context: SourceContext) => boolean;
-  readonly open: (text: string, context: SourceContext) => Source;
+  readonly open: (text: string, context: SourceContext) => Source | Promise<Source>;
 }
+
+const openArchive = async (text: string, context: SourceContext) =>
+  (await import("./archive.ts")).archiveSource(text, context);
 
 export const SOURCE_KINDS = {
   url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
-  lock: { recognises: isLock, open: lockSource },
-  bundle: { recognises: isBundle, open: bundleSource },
-  zip: { recognises: (text) => namesArchive(text, "zip", "here"), open: archiveSource },
-  "zip-url": { recognises: (text) => namesArchive(text, "zip", "url"), open: archiveSource },
-  tgz: { recognises: (text) => namesArchive(text, "tgz", "here"), open: archiveSource },
-  "tgz-url": { recognises: (text) => namesArchive(text, "tgz", "url"), open: archiveSource },
+  lock: {
+    recognises: isLock,
+    open: async (text, context) => (await import("./lock.ts")).lockSource(text, context),
+  },
+  bundle: {
+    recognises: isBundle,
+    open: async (text) => (await import("./bundle.ts")).bundleSource(text),
+  },
+  zip: { recognises: (text) => namesArchive(text, "zip", "here"), open: openArchive },
+  "zip-url": { recognises: (text) => namesArchive(text, "zip", "url"), open: openArchive },
+  tgz: { recognises: (text) => namesArchive(text, "tgz", "here"), open: openArchive },
+  "tgz-url": { recognises: (text) => namesArchive(text, "tgz", "url"), open: openArchive },
   local: { recognises: isLocal, open: localSource },
-  pr: { recognises: namesPull, open: pullRequestSource },
+  pr: {
+    recognises: namesPull,
+    open: async (text, context) => (await import("./pull-request.ts")).pullRequestSource(text, context),
+  },
   github: {
     // Files of repositories may be a channel.
     recognises: (text, { tokens: { github_api_url: api } }) =>
       isAt(text, webOf(api)) ? !/\/raw\//.test(text) : !isChannelName(text) && !!githubAddress(text, webOf(api), api),
-    open: githubSource,
+    open: async (text, context) => (await import("./github.ts")).githubSource(text, context),
   },
-  azure: { recognises: (text, { tokens }) => isAt(text, tokens.azure_devops_url), open: azureSource },
+  azure: {
+    recognises: (text, { tokens }) => isAt(text, tokens.azure_devops_url),
+    open: async (text, context) => (await import("./azure.ts")).azureSource(text, context),
+  },
   channel: {
     // What has an address, and is nothing that stands above.
     recognises: (text) =>
       /^(?:https?|s3|oci):\/\//i.test(text) || /^file:/i.test(text) || channelAddress(text) !== undefined,
-    open: channelSource,
+    open: async (text, context) => (await import("./channel.ts")).channelSource(text, context),
   },
 } satisfies Record<string, SourceKind>;
 
@@ -122,7 +134,7 @@ export function inferSourceType(text: string, context: SourceContext): SourceTyp
  * @param type one of SOURCE_TYPES; inferred from the text when absent.
  * @throws UsageError BAD_SOURCE
  */
-export function openSource(text: string, type: string | undefined, context: SourceContext): Source {
+export async function openSource(text: string, type: string | undefined, context: SourceContext): Promise<Source> {
   const kinds: Record<string, SourceKind> = SOURCE_KINDS;
   const chosen = type ?? inferSourceType(text, context);
   if (chosen === undefined) {

@@ -6,38 +6,12 @@ import { packagesInArtifacts } from "./ci/artifact-packages.ts";
 import { type CheckState, openPulls, type Pull } from "./ci/checks.ts";
 import { namePattern } from "./ci/filter.ts";
 import { buildsOfPull, type PullBuilds, pullName, type Services } from "./ci/pull-builds.ts";
-import { githubAddress } from "./github/address.ts";
-import { githubApi, webOf } from "./github/api.ts";
-import { nameOf, type Repository } from "./github/artifacts.ts";
+import { githubApi } from "./github/api.ts";
+import { nameOf } from "./github/artifacts.ts";
+import { pullAddress } from "./github/pull-address.ts";
 import type { SourceContext } from "./kinds.ts";
 import type { Offered } from "./offered.ts";
 import type { Source } from "./source.ts";
-
-/** A pull request, or the repository whose pull requests are asked for by author or label. */
-export type PullAddress = (Pull & { readonly commit?: string }) | (Repository & { readonly number?: undefined });
-
-/** Where names without an owner are looked for. */
-const OWNER = "conda-forge";
-
-/**
- * Reads a pull request's address: `owner/repo/pull/N`, `staged-recipes#N`, its web address; and a repository.
- * @returns undefined for what is none of these
- */
-export function pullAddress(text: string, apiUrl: string): PullAddress | undefined {
-  const [, repo, number] = /^([A-Za-z0-9._-]{1,100})(?:#(\d{1,19}))?$/.exec(text) ?? [];
-  if (/^\d{1,19}$/.test(text)) return { owner: OWNER, repo: "staged-recipes", number: text };
-  if (repo !== undefined && repo !== "." && repo !== "..")
-    return { owner: OWNER, repo, ...(number === undefined ? {} : { number }) } as PullAddress;
-  const found = githubAddress(text, webOf(apiUrl), apiUrl);
-  if (!found) return undefined;
-  const of = { owner: found.owner, repo: found.repo };
-  if (found.what === "repository") return of;
-  if (found.what === "pull")
-    return { ...of, number: found.number, ...(found.commit === undefined ? {} : { commit: found.commit }) };
-  // "owner/repo#N" is how GitHub itself writes a pull request.
-  if (found.what === "artifact" && !text.includes("/actions/")) return { ...of, number: found.number };
-  return undefined;
-}
 
 /**
  * The packages that CI built for a pull request, wherever it ran: GitHub says which checks its newest commit has, and

@@ -5,6 +5,7 @@ import { type MirrorError, PackageError, printable, SourceError } from "../../er
 import { ARCHIVE_LIMITS } from "../../package/limits.ts";
 import type { RetryOptions } from "../../transfer/retry.ts";
 import type { PackageRef } from "../source.ts";
+import { ENDINGS } from "./names-archive.ts";
 
 /** How archives are looked through. */
 export interface ArchiveOptions {
@@ -166,6 +167,3 @@ export function refusedRef(ref: Omit<PackageRef, "open">, error: MirrorError): P
   const open = () => Promise.reject(error);
   return { ...ref, open, lookInto: open };
 }
-
-/** How the names of archives end that are looked into. Packages are none, though a `.conda` is a zip. */
-export const ENDINGS = { zip: /\.zip$/i, tgz: /\.(?:tgz|tar\.gz|tar|tar\.zst|tzst|tbz2?)$/i };

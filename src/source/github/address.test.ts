@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { pullAddress } from "../pull-request.ts";
-import { githubAddress } from "./address.ts";
-import { webOf } from "./api.ts";
+import { githubAddress, webOf } from "./address.ts";
+import { pullAddress } from "./pull-address.ts";
 
 const API = "https://api.github.com";
 const WEB = "https://github.com";

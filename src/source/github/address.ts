@@ -20,6 +20,14 @@ const SHORT = new RegExp(`^(${OWNER})/(${REPO})(?:#(${NUMBER})|@(${NUMBER})|/(.*
 const FORMS =
   "give owner/repo, owner/repo#ARTIFACT_ID, owner/repo@RUN_ID, owner/repo/pull/N, owner/repo/releases/tag/TAG, or the web address of one of these";
 
+/** Where people look at what an API address serves. @param apiUrl the setting github_api_url */
+export function webOf(apiUrl: string): string {
+  const url = new URL(apiUrl);
+  // GitHub's own hosts and those of ghe.com have the API at api.HOST; Enterprise Server has it at HOST/api/v3.
+  if (/^api\./.test(url.hostname) && url.pathname === "/") url.hostname = url.hostname.slice("api.".length);
+  return url.origin;
+}
+
 /**
  * Reads a text as a repository or something in it: the short forms, web addresses, and addresses of the API.
  * @param web where the web pages are: "https://github.com"

@@ -8,6 +8,7 @@ import { withRetries } from "../../transfer/retry.ts";
 import { badAnswer, type Foreign, listIn, objectIn, parseAnswer } from "../ci/foreign-json.ts";
 import { rateLimit } from "../ci/rate-limit.ts";
 import type { SourceContext } from "../kinds.ts";
+import { webOf } from "./address.ts";
 import { type GitHubToken, messageOf, refusedByGitHub } from "./refusal.ts";
 
 /** GitHub's REST API, at github.com or an Enterprise host. */
@@ -37,14 +38,6 @@ const LOCATION_MS = 40_000;
 const MOST_PAGES = 10_000;
 
 type Context = Pick<SourceContext, "api" | "http" | "credentials" | "retry" | "env" | "tokens" | "answers" | "warn">;
-
-/** Where people look at what an API address serves. @param apiUrl the setting github_api_url */
-export function webOf(apiUrl: string): string {
-  const url = new URL(apiUrl);
-  // GitHub's own hosts and those of ghe.com have the API at api.HOST; Enterprise Server has it at HOST/api/v3.
-  if (/^api\./.test(url.hostname) && url.pathname === "/") url.hostname = url.hostname.slice("api.".length);
-  return url.origin;
-}
 
 /** @param about for people: what is asked for, first in every refusal */
 export function githubApi(
