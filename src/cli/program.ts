@@ -110,7 +110,7 @@ export function program(exit: (code: number) => void): Command {
   common(s3(choice(root.command("mirror [source...]"))))
     .description("copy packages from sources into a target, and index it")
     .option("-s, --sources <source,…>", "URLs, files, folders, globs, lock files or channels; repeatable", list, [])
-    .addOption(new Option("--src <source,…>", "as --sources").argParser(list).hideHelp())
+    .addOption(new Option("--src <source>", "one source as it is, commas and all; repeatable").argParser(collect))
     .addOption(
       new Option(
         "--src-type <type>",
@@ -199,6 +199,7 @@ Examples:
   ${NAME} mirror conda-forge --include 'python >=3.12' --subdir linux-64 --delete --target-path /srv/python`,
     )
     .action(async (sources: string[], flags: MirrorFlags & Spellings) => {
+      (await import("./small-heap.ts")).keepHeapsSmall();
       const { mirrorCommand } = await import("./mirror-command.ts");
       exit(await mirrorCommand(...spelled(sources, flags)));
     });
@@ -225,6 +226,7 @@ Example:
   ${NAME} watch conda-forge/staged-recipes --author me --interval 10m --target-path ./my-channel`,
     )
     .action(async (sources: string[], flags: MirrorFlags & Spellings & { interval: number }) => {
+      (await import("./small-heap.ts")).keepHeapsSmall();
       const { watchCommand } = await import("./watch-command.ts");
       exit(await watchCommand(...spelled(sources, flags), flags.interval));
     });
