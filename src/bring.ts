@@ -1,4 +1,5 @@
 import { rm } from "node:fs/promises";
+import { attested } from "./attest.ts";
 import { asMirrorError, InterruptedError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
 import type { Present } from "./plan/plan.ts";
@@ -45,6 +46,12 @@ export async function bring(
   const [first] = wanting;
   const free =
     run.targets.length === 1 && first?.there.length === 0 && alone ? await first.target.placeIn?.() : undefined;
+  // First, since a package that lacks what its record promises must not be there.
+  const sidecar = await attested(
+    ref,
+    wanting.map((w) => w.target),
+    run,
+  );
   const fetched = await fetchPackage(
     { ...expectedOf(ref), ...(free === undefined ? {} : { placeIn: free }) },
     places,
@@ -79,6 +86,8 @@ export async function bring(
       const { onConflict, signal } = run;
       const options = { onConflict, origin, warn, signal, ...(ref.sidecars ? { sidecars: ref.sidecars() } : {}) };
       const { outcome, addition } = await target.take(received, there, options);
+      // Before its record is published, and only beside the bytes that they are about.
+      if (addition || (outcome === "kept" && ref.current)) await sidecar?.put(target, subdir);
       if (!promised && version !== undefined && outcome !== "skipped")
         target.seen.remember(ref.key, version, received.sha256);
       const told = { fileName, subdir, origin };

@@ -1,3 +1,4 @@
+import { attested } from "./attest.ts";
 import { type Brought, bring, currentRecord, type Wanting } from "./bring.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
@@ -235,6 +236,7 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
     run.emit({ type: "finished", result: named });
   };
   const transfers: { readonly ref: PackageRef; readonly wanting: Wanting[] }[] = [];
+  const attestations: { readonly ref: PackageRef; readonly target: Target; readonly kept: Brought }[] = [];
   const offers = plans[0]?.steps ?? [];
   for (const [i, { offer: ref }] of offers.entries()) {
     const wanting: Wanting[] = [];
@@ -242,12 +244,25 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
       const step = steps[i] as Step<PackageRef>;
       const there = present.get(ref.fileName) ?? [];
       if (step.do === "add" || step.do === "compare" || step.do === "replace") wanting.push({ target, there });
-      else if (step.do === "keep" && ref.current)
-        take({ target, outcome: settled(step), addition: currentRecord(ref) });
-      else take({ target, outcome: settled(step) });
+      else if (step.do === "keep" && ref.current) {
+        const kept = { target, outcome: settled(step), addition: currentRecord(ref) };
+        if (ref.attestations) attestations.push({ ref, target, kept });
+        else take(kept);
+      } else take({ target, outcome: settled(step) });
     }
     if (wanting.length > 0) transfers.push({ ref, wanting });
   }
+  // A record may promise attestations that its older form did not.
+  const attest = async ({ ref, target, kept }: (typeof attestations)[number]): Promise<Brought> => {
+    try {
+      await (await attested(ref, [target], run))?.put(target, ref.subdir as string);
+      return kept;
+    } catch (e) {
+      const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, ref.fileName);
+      return { target, outcome: failed(ref.fileName, ref.origin, error) };
+    }
+  };
+  for await (const one of pool(attestations, run.settings.max_concurrent_downloads, attest, run.signal)) take(one);
   const sizes = transfers.map((t) => t.ref.size);
   const bytes = sizes.reduce<number>((sum, s) => sum + (s ?? 0), 0);
   const unknownSizes = sizes.filter((s) => s === undefined).length;

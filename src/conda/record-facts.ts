@@ -7,6 +7,8 @@ export interface RecordFacts {
   readonly name?: string;
   readonly version?: string;
   readonly build?: string;
+  /** `attestations_sha256` as it stands there (CEP 50): whoever uses it has to look whether it is a hash. */
+  readonly attestations?: unknown;
 }
 
 /** Looks inside one record. Values of a wrong form count as absent: foreign indexes hold nulls and empty strings. */
@@ -29,6 +31,8 @@ export function factsOf(record: Readonly<Record<string, unknown>>): RecordFacts 
   const size = Number(record["size"]);
   if (typeof record["size"] !== "string" && Number.isSafeInteger(size) && size >= 0 && record["size"] !== null)
     facts.size = size;
+  const attestations = record["attestations_sha256"];
+  if (attestations !== undefined && attestations !== null) facts.attestations = attestations;
   for (const key of ["subdir", "name", "version", "build"] as const) {
     const value = record[key];
     if (typeof value === "string") facts[key] = value;

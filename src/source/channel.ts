@@ -123,6 +123,9 @@ function offerOf(
     throw refuse(
       `it stands in the index of ${subdir}, and says that it is for ${isSubdir(facts.subdir) ? facts.subdir : "no subdir"}`,
     );
+  const promised = facts.attestations;
+  if (promised !== undefined && !(typeof promised === "string" && /^[0-9a-f]{64}$/.test(promised)))
+    throw refuse("its attestations_sha256 is no SHA-256");
   const address = upstream.packagesAt + encodedFor(upstream.packagesAt, fileName);
   const packagePlace = place.package(address);
   const url = packagePlace.address && "url" in packagePlace.address ? packagePlace.address.url : undefined;
@@ -142,6 +145,10 @@ function offerOf(
     ...(fallbacks.length > 0 ? { fallbacks } : {}),
     ...(url !== undefined && /^https?:/i.test(url)
       ? { sidecars: () => SIDECARS.map((suffix) => place.package(`${address}${suffix}`)) }
+      : {}),
+    // In a registry only packages and indexes have a place.
+    ...(typeof promised === "string" && !/^oci:/i.test(address)
+      ? { attestations: { sha256: promised, place: () => place.package(`${address}.sigs.${promised}`) } }
       : {}),
   };
 }

@@ -35,6 +35,8 @@ export interface PackageRef extends Place {
    * only for targets that take attestations.
    */
   readonly sidecars?: () => readonly Place[];
+  /** The attestations that its record promises (CEP 50): the SHA-256 of their sidecar, and where the one of that hash lies. */
+  readonly attestations?: { readonly sha256: string; readonly place: () => Place };
 }
 
 /** What sidecars of attestations are named, behind the package's own name: as CEP 50 has it, and as prefix.dev had it before. */

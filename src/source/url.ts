@@ -75,7 +75,21 @@ export function urlRef(
   });
   // A signed address is for one file.
   const sidecars = () => (url.includes("?") ? [] : SIDECARS.map((suffix) => place(`${url}${suffix}`)));
-  return { ...place(url), fileName, key: url, fallbacks: mirrorsOf(url, mirrors).map(place), sidecars, ...known };
+  const promised = known.record && recordFacts(known.record).attestations;
+  const isHash = typeof promised === "string" && /^[0-9a-f]{64}$/.test(promised);
+  const attestations =
+    isHash && !url.includes("?")
+      ? { attestations: { sha256: promised, place: () => place(`${url}.sigs.${promised}`) } }
+      : {};
+  return {
+    ...attestations,
+    ...place(url),
+    fileName,
+    key: url,
+    fallbacks: mirrorsOf(url, mirrors).map(place),
+    sidecars,
+    ...known,
+  };
 }
 
 /**

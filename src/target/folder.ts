@@ -78,6 +78,7 @@ export async function openFolder(path: string): Promise<Store> {
   return {
     where: root,
     folder: root,
+    anyFile: true,
     async folders() {
       const entries = await readdir(root, { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
         if (e.code === "ENOENT") return [];

@@ -45,13 +45,27 @@ export async function removeLeft(
   if (wish.removeFiles)
     for (const fileName of job.goneFiles) if (isPackageName(fileName)) leaving[fileName] ??= options.now;
   const grace = options.deleteGraceMs ?? WEEK;
+  const attested = new Set<string>();
   for (const [fileName, since] of Object.entries(leaving)) {
     if (listed(fileName)) delete leaving[fileName];
     else if (options.now - since >= grace) {
       await assertNewest(job);
+      if (store.anyFile && (await store.stat(`${subdir}/${fileName}.sigs`, signal))) attested.add(fileName);
       await store.remove(`${subdir}/${fileName}`, signal);
       delete leaving[fileName];
     }
   }
+  if (attested.size > 0) await removeSidecars(job, attested);
   return leaving;
+}
+
+/** Removes the attestations of packages that went: the newest last, since it tells that there are some (CEP 50). */
+async function removeSidecars({ store, subdir, signal }: SubdirJob, fileNames: ReadonlySet<string>): Promise<void> {
+  const older: string[] = [];
+  for await (const { path } of store.list(subdir, signal)) {
+    const [, fileName] = /^(.+)\.sigs\.[0-9a-f]{64}$/.exec(path.slice(subdir.length + 1)) ?? [];
+    if (fileName !== undefined && fileNames.has(fileName)) older.push(path);
+  }
+  for (const path of older) await store.remove(path, signal);
+  for (const fileName of fileNames) await store.remove(`${subdir}/${fileName}.sigs`, signal);
 }

@@ -14,6 +14,7 @@ const TYPES: readonly (readonly [ending: string, type: string])[] = [
   [".json", "application/json"],
   [".zst", "application/zstd"],
   [".bz2", "application/x-bzip2"],
+  [".sigs", "application/json"],
   [".html", "text/html; charset=utf-8"],
 ];
 
@@ -26,6 +27,9 @@ export function objectHeaders(path: string): Record<string, string> {
 function keepFor(path: string): string {
   const [folder = "", name = "", ...below] = path.split("/");
   if (folder === OWN_FOLDER) return "no-store";
+  // CEP 50: the name without a hash is written over whenever an attestation is added.
+  if (path.endsWith(".sigs")) return "no-cache";
+  if (/\.sigs\.[0-9a-f]{64}$/.test(path)) return FOR_EVER;
   if (name === SHARD_FOLDER && below.length > 0) return FOR_EVER;
   return formatOf(path) ? FOR_EVER : A_MINUTE;
 }

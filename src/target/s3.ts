@@ -165,6 +165,7 @@ function storeOver(
   const store: Store = {
     where: client.where,
     lockless: true,
+    anyFile: true,
     async folders(signal) {
       const found = new Set<string>();
       if (!canList) {

@@ -70,6 +70,16 @@ export async function storeTarget(store: Store): Promise<Target> {
       },
       followed: await openFollowed(store),
     },
+    ...(store.anyFile
+      ? {
+          sidecars: {
+            read: async (path) => (await store.get(path))?.bytes,
+            async write(path, bytes) {
+              await store.put(path, bytes, "any");
+            },
+          },
+        }
+      : {}),
     async publish(additions, options, removals) {
       const published = await publish(store, wishesFor(additions, removals), options);
       await seen.save(store).catch((e: Error) => options.warn(`what was seen could not be remembered: ${e.message}`));

@@ -56,6 +56,8 @@ export interface Store {
   readonly folder?: string;
   /** Set where `exclusive` keeps nobody out: then only preconditions do (decisions/012). */
   readonly lockless?: true;
+  /** Whether any file has a place in it, not packages and index files alone. */
+  readonly anyFile?: true;
   /** The names of the folders at the top. */
   folders(signal?: AbortSignal): Promise<string[]>;
   stat(path: string, signal?: AbortSignal): Promise<StoredFile | undefined>;

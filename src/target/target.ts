@@ -45,6 +45,11 @@ export interface Target {
     options: PublishOptions,
     removals?: Removals,
   ): Promise<readonly PublishedSubdir[]>;
+  /** Attestations beside packages (CEP 50): paths inside the target. Absent where they have no place. */
+  readonly sidecars?: {
+    read(path: string): Promise<Uint8Array | undefined>;
+    write(path: string, bytes: Uint8Array): Promise<void>;
+  };
   close(): Promise<void>;
 }
 
