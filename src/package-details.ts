@@ -1,10 +1,10 @@
-import { createHash } from "node:crypto";
 import { parseFileName } from "./conda/file-name.ts";
 import { normaliseRunExports } from "./conda/run-exports.ts";
 import { asMirrorError, type MirrorError, TransferError } from "./errors.ts";
 import { type InfoMember, readPackage } from "./package/read.ts";
 import { makeRecord } from "./package/record.ts";
 import type { PackageRef } from "./source/source.ts";
+import { digestOf } from "./transfer/digest.ts";
 import { readAtPlace } from "./transfer/read-at-place.ts";
 import { type RetryOptions, withRetries } from "./transfer/retry.ts";
 
@@ -179,12 +179,8 @@ async function hashesOf({ address, open }: PackageRef, signal: AbortSignal): Pro
   if (!address || !("path" in address) || address.part) return {};
   const stream = await open({}, signal);
   if (stream === "unchanged") return {};
-  const [md5, sha256] = [createHash("md5"), createHash("sha256")];
-  for await (const chunk of stream.chunks) {
-    md5.update(chunk);
-    sha256.update(chunk);
-  }
-  return { sha256: sha256.digest("hex"), md5: md5.digest("hex") };
+  const { sha256, md5 } = await digestOf(stream.chunks);
+  return { sha256, md5 };
 }
 
 /** The same without what is undefined. */

@@ -1,8 +1,7 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import {
   closeSync,
   constants,
-  createReadStream,
   type Dirent,
   fsyncSync,
   openSync,
@@ -16,6 +15,7 @@ import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, stat
 import { basename, dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { MirrorError, TargetError } from "../errors.ts";
+import { digestOfFile } from "../transfer/digest.ts";
 import { openFile } from "../transfer/open-file.ts";
 import { withFileLock } from "./folder-lock.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
@@ -124,23 +124,12 @@ export async function openFolder(path: string): Promise<Store> {
       }
     },
     async digest(path, signal) {
-      const md5 = createHash("md5");
-      const sha256 = createHash("sha256");
-      let size = 0;
       try {
-        for await (const chunk of createReadStream(at(path), {
-          highWaterMark: 1024 * 1024,
-          ...(signal ? { signal } : {}),
-        })) {
-          md5.update(chunk as Buffer);
-          sha256.update(chunk as Buffer);
-          size += (chunk as Buffer).length;
-        }
+        return await digestOfFile(at(path), signal);
       } catch (e) {
         if ((e as NodeJS.ErrnoException).code === "ENOENT") return undefined;
         throw refuse(e);
       }
-      return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
     },
     async put(path: string, body: Uint8Array | StagedFile | Pieces, expect: Precondition, _signal, after) {
       const final = at(path);

@@ -1,23 +1,12 @@
 import { createHash } from "node:crypto";
-import { open, rm, stat } from "node:fs/promises";
-import type { Digest, Pieces, StagedFile } from "./store.ts";
+import { open, rm } from "node:fs/promises";
+import type { Pieces } from "./store.ts";
 
 /** A larger file is read while it is sent. */
 export const WHOLE = 256 * 1024;
 
 /** An index file that is larger is put together on disk, since its hash must be known before it is sent. */
 const IN_MEMORY = 8 * 1024 * 1024;
-
-/** What the bytes of a staged file are. */
-export async function factsOf({ stagedPath }: StagedFile): Promise<Digest> {
-  const { size } = await stat(stagedPath);
-  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
-  for await (const chunk of fileBody(stagedPath, size).open()) {
-    sha256.update(chunk);
-    md5.update(chunk);
-  }
-  return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
-}
 
 /** A file as a body that is read while it is sent, from its start each time. */
 export function fileBody(path: string, size: number): { size: number; open(): AsyncGenerator<Uint8Array> } {

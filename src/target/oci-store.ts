@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { isSubdir } from "../conda/file-name.ts";
@@ -13,14 +12,14 @@ import {
   type Manifest,
   type Registry,
 } from "../oci/registry.ts";
-import { fileBody } from "../transfer/multipart.ts";
+import { digestOfFile } from "../transfer/digest.ts";
 import { pool } from "../transfer/pool.ts";
 import type { Clock } from "../transfer/retry.ts";
 import type { Unpackers } from "../unpack/unpackers.ts";
 import { OWN_FOLDER } from "./folder.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import { bytesBlob, fileBlob, gathered } from "./oci-blob.ts";
-import { type Digest, type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
+import { type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
 
 /** Subdirs that are looked for at the same time. */
 const AT_ONCE = 16;
@@ -143,7 +142,7 @@ export function ociStore(options: OciStoreOptions): Store {
     signal: AbortSignal,
   ) => {
     const { stagedPath } = staged;
-    const facts = staged.facts ?? (await factsOf(stagedPath));
+    const facts = staged.facts ?? (await digestOfFile(stagedPath));
     const [, fileName] = split(path);
     const found = await registry.manifest(place.repository, place.tag, signal);
     const there = found?.manifest.layers.find((l) => l.mediaType === place.mediaType);
@@ -288,14 +287,4 @@ export function ociStore(options: OciStoreOptions): Store {
       staging = undefined;
     },
   };
-}
-
-async function factsOf(path: string): Promise<Digest> {
-  const { size } = await stat(path);
-  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
-  for await (const chunk of fileBody(path, size).open()) {
-    sha256.update(chunk);
-    md5.update(chunk);
-  }
-  return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
 }

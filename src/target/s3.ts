@@ -1,4 +1,4 @@
-import { createHash, hash } from "node:crypto";
+import { hash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,22 +13,16 @@ import { openMultipart } from "../s3/multipart.ts";
 import { deleteObject, type Expectation, getObject, headObject, keepsConditions, putObject } from "../s3/object.ts";
 import { openS3Object } from "../s3/place.ts";
 import { s3Placer } from "../s3/placer.ts";
+import { type Digest, digestOf, digestOfFile } from "../transfer/digest.ts";
 import type { PlacerPlan } from "../transfer/placer.ts";
 import { pool } from "../transfer/pool.ts";
 import { OWN_FOLDER } from "./folder.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import type { TargetContext } from "./kinds.ts";
-import { factsOf, fileBody, gather, WHOLE } from "./object-body.ts";
+import { fileBody, gather, WHOLE } from "./object-body.ts";
 import { objectHeaders } from "./object-headers.ts";
 import { cornerOf } from "./s3-corner.ts";
-import {
-  type Digest,
-  type NewFile,
-  type Precondition,
-  PreconditionFailed,
-  type Store,
-  type StoredFile,
-} from "./store.ts";
+import { type NewFile, type Precondition, PreconditionFailed, type Store, type StoredFile } from "./store.ts";
 
 /** A larger file goes in parts. */
 const IN_PARTS = 32 * 1024 * 1024;
@@ -222,7 +216,7 @@ function storeOver(
         const sha256 = head.headers.get("x-amz-meta-package-sha256")?.toLowerCase() ?? "";
         const md5 = head.headers.get("x-amz-meta-package-md5")?.toLowerCase() ?? "";
         if (/^[0-9a-f]{64}$/.test(sha256) && /^[0-9a-f]{32}$/.test(md5)) return { sha256, md5, size: head.size };
-        return digestOf(client, path, signal);
+        return digestOfObject(client, path, signal);
       }),
     async put(path, body, expect, signal, after) {
       try {
@@ -231,7 +225,7 @@ function storeOver(
           return await write(path, body, { sha256: hash("sha256", body) }, expect, signal);
         }
         if ("stagedPath" in body) {
-          const facts = body.facts ?? (await factsOf(body));
+          const facts = body.facts ?? (await digestOfFile(body.stagedPath));
           return await write(path, { path: body.stagedPath, size: facts.size }, facts, expect, signal);
         }
         const spool = async () => join(await theStaging(), `index-${temporaries++}`);
@@ -335,18 +329,11 @@ function asTargetError(e: unknown): unknown {
 }
 
 /** Reads an object for what its bytes are, a part at a time. */
-async function digestOf(client: S3Client, path: string, signal?: AbortSignal): Promise<Digest | undefined> {
+async function digestOfObject(client: S3Client, path: string, signal?: AbortSignal): Promise<Digest | undefined> {
   const response = await client.open({ method: "GET", key: path, answers: [404] }, signal);
   if (response.status === 404) {
     response.discard();
     return undefined;
   }
-  const [sha256, md5] = [createHash("sha256"), createHash("md5")];
-  let size = 0;
-  for await (const chunk of response.chunks) {
-    sha256.update(chunk);
-    md5.update(chunk);
-    size += chunk.length;
-  }
-  return { sha256: sha256.digest("hex"), md5: md5.digest("hex"), size };
+  return digestOf(response.chunks);
 }

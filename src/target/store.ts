@@ -1,3 +1,4 @@
+import type { Digest } from "../transfer/digest.ts";
 import type { Place } from "../transfer/place.ts";
 import type { PlacerPlan } from "../transfer/placer.ts";
 
@@ -19,16 +20,6 @@ export interface StagedFile {
   readonly stagedPath: string;
   /** What its bytes are, where that is known. */
   readonly facts?: Digest;
-}
-
-/** What the bytes of a file are. */
-export interface Digest {
-  /** 64 hex digits. */
-  readonly sha256: string;
-  /** 32 hex digits. */
-  readonly md5: string;
-  /** Bytes. */
-  readonly size: number;
 }
 
 /** A file that is named by its content. */
