@@ -2,33 +2,8 @@ import { createHash } from "node:crypto";
 import { open, rm } from "node:fs/promises";
 import type { Pieces } from "./store.ts";
 
-/** A larger file is read while it is sent. */
-export const WHOLE = 256 * 1024;
-
 /** An index file that is larger is put together on disk, since its hash must be known before it is sent. */
 const IN_MEMORY = 8 * 1024 * 1024;
-
-/** A file as a body that is read while it is sent, from its start each time. */
-export function fileBody(path: string, size: number): { size: number; open(): AsyncGenerator<Uint8Array> } {
-  return {
-    size,
-    async *open() {
-      const file = await open(path, "r");
-      try {
-        for (let at = 0; at < size; ) {
-          // Fresh each time: what was handed to a socket may not be written over.
-          const room = Buffer.allocUnsafe(Math.min(WHOLE, size - at));
-          const { bytesRead } = await file.read(room, 0, room.length, at);
-          if (bytesRead === 0) return;
-          at += bytesRead;
-          yield room.subarray(0, bytesRead);
-        }
-      } finally {
-        await file.close();
-      }
-    },
-  };
-}
 
 export interface Gathered {
   readonly body: Uint8Array | { readonly path: string; readonly size: number };

@@ -14,15 +14,19 @@ import { deleteObject, type Expectation, getObject, headObject, keepsConditions,
 import { openS3Object } from "../s3/place.ts";
 import { s3Placer } from "../s3/placer.ts";
 import { type Digest, digestOf, digestOfFile } from "../transfer/digest.ts";
+import { fileBody } from "../transfer/multipart.ts";
 import type { PlacerPlan } from "../transfer/placer.ts";
 import { pool } from "../transfer/pool.ts";
 import { OWN_FOLDER } from "./folder.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import type { TargetContext } from "./kinds.ts";
-import { fileBody, gather, WHOLE } from "./object-body.ts";
+import { gather } from "./object-body.ts";
 import { objectHeaders } from "./object-headers.ts";
 import { cornerOf } from "./s3-corner.ts";
 import { type NewFile, type Precondition, PreconditionFailed, type Store, type StoredFile } from "./store.ts";
+
+/** A larger file is read while it is sent. */
+const WHOLE = 256 * 1024;
 
 /** A larger file goes in parts. */
 const IN_PARTS = 32 * 1024 * 1024;
