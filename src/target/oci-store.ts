@@ -17,8 +17,9 @@ import { pool } from "../transfer/pool.ts";
 import type { Clock } from "../transfer/retry.ts";
 import type { Unpackers } from "../unpack/unpackers.ts";
 import { OWN_FOLDER } from "./folder.ts";
+import { gather } from "./gather.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
-import { bytesBlob, fileBlob, gathered } from "./oci-blob.ts";
+import { blobOf, bytesBlob, fileBlob } from "./oci-blob.ts";
 import { type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
 
 /** Subdirs that are looked for at the same time. */
@@ -244,9 +245,10 @@ export function ociStore(options: OciStoreOptions): Store {
       const place = indexPlace(path);
       if (!place || "stagedPath" in body) return "";
       const [subdir, name] = split(path);
-      const { blob, drop } = await gathered(body instanceof Uint8Array ? [body] : body, async () =>
+      const gathered = await gather(body instanceof Uint8Array ? [body] : body, async () =>
         join(await theStaging(), `index-${temporaries++}`),
       );
+      const blob = blobOf(gathered);
       try {
         const image = await imageOf(subdir, signal);
         const there = image.layers.get(place.mediaType);
@@ -257,7 +259,7 @@ export function ociStore(options: OciStoreOptions): Store {
         image.layers.set(place.mediaType, layer);
         image.changed = true;
       } finally {
-        await drop();
+        await gathered.drop();
       }
       // The other forms wait for this one, which says what they must say.
       if (name === "repodata.json") await commit(subdir, signal);

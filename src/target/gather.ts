@@ -1,22 +1,23 @@
 import { createHash } from "node:crypto";
-import { open, rm } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import type { Pieces } from "./store.ts";
 
-/** An index file that is larger is put together on disk, since its hash must be known before it is sent. */
+/** More waits in a file, since its hash must be known before it is sent. */
 const IN_MEMORY = 8 * 1024 * 1024;
 
 export interface Gathered {
   readonly body: Uint8Array | { readonly path: string; readonly size: number };
   readonly sha256: string;
+  /** Gives up the file that it waits in. */
   drop(): Promise<void>;
 }
 
-/** Pieces put together: in memory while they are few, else in a file. */
-export async function gather(pieces: Pieces, spool: () => Promise<string>): Promise<Gathered> {
+/** Pieces put together: in memory while they are few, else in a file. @param newPath a name for it */
+export async function gather(pieces: Pieces, newPath: () => Promise<string>): Promise<Gathered> {
   const sha256 = createHash("sha256");
   const parts: Uint8Array[] = [];
   let size = 0;
-  let file: Awaited<ReturnType<typeof open>> | undefined;
+  let file: FileHandle | undefined;
   let path: string | undefined;
   const drop = async () => {
     if (path !== undefined) await rm(path, { force: true });
@@ -26,7 +27,7 @@ export async function gather(pieces: Pieces, spool: () => Promise<string>): Prom
       sha256.update(piece);
       size += piece.length;
       if (!file && size > IN_MEMORY) {
-        path = await spool();
+        path = await newPath();
         file = await open(path, "wx");
         for (const part of parts.splice(0)) await file.writeFile(part);
       }
