@@ -6,7 +6,7 @@ import { bytesPerSecond } from "./config/rate.ts";
 import type { Settings } from "./config/settings.ts";
 import type { S3Wishes } from "./s3/address.ts";
 import { type ApiClient, openApi } from "./transfer/api.ts";
-import { type HttpSettings, proxiesOf } from "./transfer/http.ts";
+import { type HttpClient, type HttpSettings, openHttp, proxiesOf } from "./transfer/http.ts";
 import { paceSettings } from "./transfer/pace.ts";
 
 /** What a run speaks to other machines with. */
@@ -15,6 +15,9 @@ export interface Clients {
   readonly credentials: CredentialStore;
   /** Adds to a URL what the store has for it. */
   readonly prove: Prove;
+  /** Packages and large files. */
+  readonly http: HttpClient;
+  /** Requests to services. */
   readonly api: ApiClient;
 }
 
@@ -39,7 +42,7 @@ export async function openClients(
   const credentials = await openCredentialStore({ env, now, warn, post });
   const prove = prover(credentialsOf(settings), credentials);
   const api = openApi(requests, prove);
-  return { requests, credentials, prove, api };
+  return { requests, credentials, prove, http: openHttp(requests, prove), api };
 }
 
 /** What the settings say of S3 servers. */

@@ -7,12 +7,13 @@ import { formatOf, isSubdir } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
-import type { PartialSettings, Settings } from "./config/settings.ts";
+import type { Settings } from "./config/settings.ts";
 import { TargetError, UsageError } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
 import { infoValue } from "./index/index-info.ts";
 import type { Patch } from "./index/patch.ts";
 import { eachRecord, findRecord } from "./index/repodata.ts";
+import type { MirrorOptions } from "./run.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
 import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
@@ -24,26 +25,19 @@ import { openStore } from "./target/kinds.ts";
 import { readIndex } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
-import { openHttp } from "./transfer/http.ts";
 import { systemClock } from "./transfer/retry.ts";
 
-export interface IndexOptions {
+export interface IndexOptions extends Pick<MirrorOptions, "settings" | "config" | "env"> {
   /** The channel: a folder that holds `<subdir>/` folders with packages. */
   readonly channel: string;
   /** Subdirs to look at; all that are there when absent. */
   readonly subdirs?: readonly string[];
   /** Patch instructions: a folder or a package with `<subdir>/patch_instructions.json`. */
   readonly patch?: string;
-  /** Settings that are stronger than those of the environment and the file. */
-  readonly settings?: PartialSettings;
-  /** A configuration file. */
-  readonly config?: string;
   /** Threads that read packages; as many as the machine has processors when absent. */
   readonly threads?: number;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: IndexEvent) => void;
-  /** Default: process.env */
-  readonly env?: NodeJS.ProcessEnv;
   /** Milliseconds since 1970; default: the system's clock. */
   readonly now?: () => number;
 }
@@ -91,21 +85,14 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
 /** The channel, as `mirror` opens its target. */
 async function openChannel(options: IndexOptions, settings: Settings, env: NodeJS.ProcessEnv): Promise<Store> {
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });
-  const { api, credentials, requests, prove } = await openClients(settings, {
-    env,
-    now: () => systemClock.now(),
-    warn,
-  });
+  const clients = await openClients(settings, { env, now: () => systemClock.now(), warn });
   return openStore(options.channel, undefined, {
+    ...clients,
     env,
-    api,
-    requests,
-    credentials,
-    http: openHttp(requests, prove),
     apiKey: undefined,
     attestations: noAttestations,
     retryAttempts: settings.retry_attempts,
-    longestWaitMs: requests.totalTimeoutMs,
+    longestWaitMs: clients.requests.totalTimeoutMs,
     concurrency: settings.max_concurrent_downloads,
     clock: systemClock,
     s3: s3Of(settings),

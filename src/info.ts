@@ -1,22 +1,21 @@
 import { openClients } from "./clients.ts";
 import { loadSettings } from "./config/load.ts";
-import type { PartialSettings } from "./config/settings.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import { type PackageFacts, packageFacts } from "./package-details.ts";
 import { packagesOf } from "./packages-of.ts";
+import type { MirrorOptions } from "./run.ts";
 import { inferSourceType, openSource } from "./source/kinds.ts";
 import { memberPattern } from "./source/member-pattern.ts";
 import type { Offered } from "./source/offered.ts";
 import type { PackageRef, Source } from "./source/source.ts";
 import { type SourceOptions, sourceContext } from "./source-context.ts";
-import { openHttp } from "./transfer/http.ts";
 import { pool } from "./transfer/pool.ts";
 import { redactUrl } from "./transfer/redact.ts";
-import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
+import { type RetryOptions, systemClock } from "./transfer/retry.ts";
 import { scratchFolder } from "./transfer/scratch.ts";
 
 /** What to tell of. Exactly one of `source`, `github`, `azure` and `pr` is given. */
-export interface InfoOptions extends SourceOptions {
+export interface InfoOptions extends SourceOptions, Pick<MirrorOptions, "settings" | "config" | "env" | "clock"> {
   /** As `mirror` takes it. */
   readonly source?: string;
   /** "owner/repo", or its address. */
@@ -35,15 +34,8 @@ export interface InfoOptions extends SourceOptions {
   readonly descriptionFilter?: string;
   /** Leave out what can't be fetched any more. */
   readonly excludeExpired?: boolean;
-  readonly settings?: PartialSettings;
-  /** A configuration file. */
-  readonly config?: string;
   readonly signal?: AbortSignal;
   readonly onWarning?: (message: string) => void;
-  /** Default: process.env */
-  readonly env?: NodeJS.ProcessEnv;
-  /** Default: the system's clock. */
-  readonly clock?: Clock;
 }
 
 /** A package that is on offer. */
@@ -81,24 +73,13 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
   const wanted = filters(options);
   const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
   const retry = { attempts: settings.retry_attempts, longestWaitMs: settings.timeout_seconds * 1000, clock };
-  const { requests, credentials, prove, api } = await openClients(settings, { env, now: () => clock.now(), warn });
-  const http = openHttp(requests, prove);
+  const clients = await openClients(settings, { env, now: () => clock.now(), warn });
   const scratch = scratchFolder();
   try {
     const { nameFilter } = options;
     const ci = { ...options.ci, ...(nameFilter === undefined ? {} : { nameFilter }) };
-    const held = {
-      http,
-      api,
-      requests,
-      credentials,
-      retry,
-      env,
-      scratch: scratch.folder,
-      warn,
-      onCheck: () => undefined,
-      onRead: () => undefined,
-    };
+    const silent = { onCheck: () => undefined, onRead: () => undefined };
+    const held = { ...clients, retry, env, scratch: scratch.folder, warn, ...silent };
     const context = sourceContext({ ...options, ci }, settings, held);
     const type = named.type ?? inferSourceType(named.text, context) ?? "";
     const source = await openSource(named.text, named.type, context);
@@ -120,7 +101,7 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
   } catch (e) {
     throw signal.aborted ? new InterruptedError(e) : e;
   } finally {
-    await Promise.all([http.close(), api.close(), scratch.remove()]);
+    await Promise.all([clients.http.close(), clients.api.close(), scratch.remove()]);
   }
 }
 

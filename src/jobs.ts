@@ -5,7 +5,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Job } from "./config/jobs.ts";
 import { loadSettings } from "./config/load.ts";
 import { isQuiet, parseQuietHours, type QuietHours, untilQuiet } from "./config/quiet-hours.ts";
-import type { PartialSettings, Settings } from "./config/settings.ts";
+import type { Settings } from "./config/settings.ts";
 import { asMirrorError, InterruptedError, TargetError, UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import { mirror } from "./mirror.ts";
@@ -15,13 +15,11 @@ import { withFileLock } from "./target/folder-lock.ts";
 import { type AnswerMemory, answerMemory } from "./transfer/answers.ts";
 import { type Clock, systemClock } from "./transfer/retry.ts";
 
-export interface JobsOptions {
+export interface JobsOptions extends Pick<MirrorOptions, "settings" | "env" | "clock"> {
   /** The configuration file that has the jobs. */
   readonly config: string;
   /** Names of the jobs that are run; all that are enabled when absent. */
   readonly names?: readonly string[];
-  /** Settings that are stronger than those of the environment and the file. */
-  readonly settings?: PartialSettings;
   /** Make the plans, change nothing. */
   readonly dryRun?: boolean;
   /** Ends the run early: what was finished is indexed, further jobs are not begun. */
@@ -29,8 +27,6 @@ export interface JobsOptions {
   readonly onEvent?: (event: MirrorEvent, job: string) => void;
   /** Told before and after each job. */
   readonly onJob?: (told: { readonly begins: string } | { readonly ended: JobResult }) => void;
-  readonly env?: NodeJS.ProcessEnv;
-  readonly clock?: Clock;
 }
 
 /**

@@ -18,7 +18,6 @@ import { noAttestations, readAttestations } from "./target/attestations.ts";
 import { checkAttestations, checkKey, openTarget, type TargetContext } from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
 import type { AnswerMemory } from "./transfer/answers.ts";
-import { openHttp } from "./transfer/http.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
 import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
 import { scratchFolder } from "./transfer/scratch.ts";
@@ -123,18 +122,15 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
-  const { requests, credentials, prove, api } = await openClients(settings, { env, now: () => clock.now(), warn });
-  const http = openHttp(requests, prove);
+  const clients = await openClients(settings, { env, now: () => clock.now(), warn });
+  const { requests, prove, http, api } = clients;
   // Whoever only asks why needs no target.
   const targets =
     options.explain !== undefined && options.target.length === 0
       ? []
       : await openTargets(options, {
+          ...clients,
           env,
-          api,
-          requests,
-          credentials,
-          http,
           apiKey: options.apiKey,
           attestations: options.attestations?.length ? await readAttestations(options.attestations) : noAttestations,
           retryAttempts: settings.retry_attempts,
@@ -148,10 +144,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   // A dry run leaves the target as it is.
   const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
   const context = sourceContext(options, settings, {
-    http,
-    api,
-    requests,
-    credentials,
+    ...clients,
     retry,
     env,
     scratch: scratch.folder,

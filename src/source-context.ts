@@ -6,7 +6,6 @@ import type { SourceContext } from "./source/kinds.ts";
 import { memberPattern } from "./source/member-pattern.ts";
 import { parseMirrorOf } from "./source/url.ts";
 import { answerMemory } from "./transfer/answers.ts";
-import type { HttpClient } from "./transfer/http.ts";
 
 /** What is asked for of sources, whatever becomes of what they offer. */
 export type SourceOptions = Pick<
@@ -18,10 +17,7 @@ export type SourceOptions = Pick<
 export function sourceContext(
   options: SourceOptions,
   settings: Settings,
-  held: Pick<Clients, "api" | "credentials" | "requests"> & { readonly http: HttpClient } & Pick<
-      SourceContext,
-      "retry" | "env" | "scratch" | "warn" | "onCheck" | "onRead"
-    >,
+  held: Clients & Pick<SourceContext, "retry" | "env" | "scratch" | "warn" | "onCheck" | "onRead">,
 ): SourceContext {
   const { http, retry } = held;
   return {
