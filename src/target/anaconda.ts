@@ -6,21 +6,13 @@ import { readPackage } from "../package/read.ts";
 import { readAtFile } from "../package/read-at.ts";
 import type { Present } from "../plan/plan.ts";
 import type { ApiAnswer, ApiRequest } from "../transfer/api.ts";
-import { multipart } from "../transfer/multipart.ts";
 import { withRetries } from "../transfer/retry.ts";
 import type { TargetContext } from "./kinds.ts";
-import {
-  formFields,
-  jsonOf,
-  type Refusals,
-  refusal,
-  retryOf,
-  type Service,
-  serviceTarget,
-  type Upload,
-} from "./service.ts";
+import { retryOf, type Service, serviceTarget, type Upload } from "./service.ts";
+import { askJson, isFine, jsonOf, type Refusals, refusal } from "./service-answers.ts";
 import { channelIndex } from "./service-index.ts";
-import { badAddress, findKey, type KeySearch, noKey, readAddress, tokenOf } from "./service-key.ts";
+import { badAddress, type KeySearch, neededKey, readAddress } from "./service-key.ts";
+import { formFields, storeForm } from "./service-storage.ts";
 import type { Target } from "./target.ts";
 
 /*
@@ -44,22 +36,14 @@ export async function openAnaconda(text: string, context: TargetContext): Promis
     serverVariable: "ANACONDA_SERVER_URL",
     stored: [api.toString(), "https://conda.anaconda.org/", "https://anaconda.org/"],
   };
-  const found = await findKey(search, context);
-  const key = found && tokenOf(found);
-  if (!key) throw noKey(search);
+  const key = await neededKey(search, context);
 
   type Method = ApiRequest["method"];
   const ask = (method: Method, path: readonly string[], signal: AbortSignal, json?: object): Promise<ApiAnswer> => {
     const url = new URL(api);
     url.pathname = [url.pathname.replace(/\/+$/, ""), ...path.map(encodeURIComponent)].join("/");
-    const headers = {
-      authorization: `token ${key}`,
-      accept: "application/json",
-      "x-binstar-api-version": "1.12.2",
-      ...(json ? { "content-type": "application/json" } : {}),
-    };
-    const body = json ? { body: JSON.stringify(json) } : {};
-    return context.api.send({ method, url: url.toString(), headers, ...body, anonymous: true }, signal);
+    const headers = { authorization: `token ${key}`, "x-binstar-api-version": "1.12.2" };
+    return askJson(context.api, method, url.toString(), headers, signal, json);
   };
   /** Makes something known, or says more of what is known. */
   const make = async (
@@ -135,18 +119,13 @@ export async function openAnaconda(text: string, context: TargetContext): Promis
         if (!isFine(staged)) throw refusal(NAME, fileName, staged, REFUSALS);
         const slot = jsonOf(NAME, fileName, staged);
         const { url, fields } = formFields(NAME, fileName, slot["post_url"], slot["form_data"]);
-        const form = multipart([
+        const form = [
           ...fields,
           { name: "Content-Length", value: String(size) },
           { name: "Content-MD5", value: Buffer.from(md5, "hex").toString("base64") },
           { name: "file", fileName, value: body },
-        ]);
-        const headers = { "content-type": form.contentType, accept: "application/json" };
-        const stored = await context.api.send(
-          { method: "POST", url, headers, body: form.body, anonymous: true },
-          signal,
-        );
-        if (!isFine(stored)) throw refusal(`the storage of ${NAME}`, fileName, stored, STORAGE_REFUSALS);
+        ];
+        await storeForm(NAME, fileName, url, form, context, signal);
         const committed = await ask("POST", ["commit", ...path], signal, { dist_id: slot["dist_id"] });
         if (!isFine(committed)) throw refusal(NAME, fileName, committed, REFUSALS);
         return "sent";
@@ -161,15 +140,6 @@ const REFUSALS: Refusals = {
   400: { error: "package", next: "see what the server says; the package is left out" },
   404: { next: "check the owner's name" },
 };
-
-const STORAGE_REFUSALS: Refusals = {
-  key: "run again: the permission to store it may have ended",
-  400: { error: "hash", why: "other bytes arrived than were announced", next: "run again; check what lies between" },
-};
-
-function isFine({ status }: ApiAnswer): boolean {
-  return status >= 200 && status < 300;
-}
 
 /** What the package says of itself; the service keeps it as attributes. */
 async function infoOf({ fileName, stagedPath, size }: Upload): Promise<{ index: object; about: object }> {

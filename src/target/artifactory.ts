@@ -3,9 +3,10 @@ import { factsOf } from "../conda/record-facts.ts";
 import type { Present } from "../plan/plan.ts";
 import { withRetries } from "../transfer/retry.ts";
 import type { TargetContext } from "./kinds.ts";
-import { jsonOf, type Refusals, refusal, retryOf, type Service, serviceTarget } from "./service.ts";
+import { retryOf, type Service, serviceTarget } from "./service.ts";
+import { jsonOf, type Refusals, refusal } from "./service-answers.ts";
 import { channelIndex } from "./service-index.ts";
-import { badAddress, findKey, type KeySearch, keysAreFor, noKey, readAddress } from "./service-key.ts";
+import { badAddress, type KeySearch, keysAreFor, neededKey, readAddress } from "./service-key.ts";
 import type { Target } from "./target.ts";
 
 /*
@@ -28,13 +29,7 @@ export async function openArtifactory(text: string, context: TargetContext): Pro
     serverVariable: "ARTIFACTORY_SERVER_URL",
     stored: [base.toString()],
   };
-  const authorization = async (): Promise<string> => {
-    const found = await findKey(search, context);
-    const header =
-      found && authorizationOf(found.kind === "conda-token" ? { kind: "bearer", token: found.token } : found);
-    if (!header) throw noKey(search);
-    return header;
-  };
+  const authorization = () => neededKey(search, context, headerOf);
   await authorization();
   const at = (path: string) => new URL(path, base).toString();
   const channel = channelIndex(
@@ -86,6 +81,10 @@ const REFUSALS: Refusals = {
   404: { next: "create the repository (type Conda) first, or check its name" },
   409: { error: "hash", why: "other bytes arrived than were sent", next: "run again; check what lies between" },
 };
+
+function headerOf(found: Credential): string | undefined {
+  return authorizationOf(found.kind === "conda-token" ? { kind: "bearer", token: found.token } : found);
+}
 
 function userOf({ env, apiKey }: TargetContext, base: URL): Credential | undefined {
   const { ARTIFACTORY_USERNAME: username, ARTIFACTORY_PASSWORD: password, ARTIFACTORY_TOKEN: token } = env;

@@ -3,23 +3,15 @@ import { factsOf } from "../conda/record-facts.ts";
 import { PackageError, TransferError } from "../errors.ts";
 import type { Present } from "../plan/plan.ts";
 import type { ApiAnswer, ApiRequest } from "../transfer/api.ts";
-import { fileBody, multipart } from "../transfer/multipart.ts";
+import { fileBody } from "../transfer/multipart.ts";
 import { redactText } from "../transfer/redact.ts";
 import { withRetries } from "../transfer/retry.ts";
 import type { TargetContext } from "./kinds.ts";
-import {
-  formFields,
-  jsonOf,
-  malformed,
-  type Refusals,
-  refusal,
-  retryOf,
-  type Service,
-  serviceTarget,
-  type Upload,
-} from "./service.ts";
+import { retryOf, type Service, serviceTarget, type Upload } from "./service.ts";
+import { askJson, isFine, jsonOf, malformed, type Refusals, refusal } from "./service-answers.ts";
 import type { ServiceIndex } from "./service-index.ts";
-import { badAddress, findKey, type KeySearch, noKey, readAddress, tokenOf } from "./service-key.ts";
+import { badAddress, type KeySearch, neededKey, readAddress } from "./service-key.ts";
+import { formFields, notStored, storeForm } from "./service-storage.ts";
 import type { Target } from "./target.ts";
 
 /*
@@ -52,23 +44,15 @@ export async function openCloudsmith(text: string, context: TargetContext): Prom
     serverVariable: "CLOUDSMITH_API_URL",
     stored: [api.toString()],
   };
-  const found = await findKey(search, context);
-  const key = found && tokenOf(found);
-  if (!key) throw noKey(search);
+  const key = await neededKey(search, context);
 
   const ask = (method: ApiRequest["method"], path: string, signal: AbortSignal, json?: object): Promise<ApiAnswer> => {
     const url = `${api.toString().replace(/\/+$/, "")}/${path}`;
-    const headers = {
-      "x-api-key": key,
-      accept: "application/json",
-      ...(json ? { "content-type": "application/json" } : {}),
-    };
-    const body = json ? { body: JSON.stringify(json) } : {};
-    return context.api.send({ method, url, headers, ...body, anonymous: true }, signal);
+    return askJson(context.api, method, url, { "x-api-key": key }, signal, json);
   };
   const told = async (fileName: string, answer: Promise<ApiAnswer>): Promise<Record<string, unknown>> => {
     const got = await answer;
-    if (got.status < 200 || got.status > 299) throw refusal(NAME, fileName, got, REFUSALS);
+    if (!isFine(got)) throw refusal(NAME, fileName, got, REFUSALS);
     return jsonOf(NAME, fileName, got);
   };
   const textIn = (fileName: string, table: Record<string, unknown>, member: string): string => {
@@ -87,11 +71,7 @@ export async function openCloudsmith(text: string, context: TargetContext): Prom
     const identifier = textIn(fileName, slot, "identifier");
     const { url, fields } = formFields(NAME, fileName, slot["upload_url"], slot["upload_fields"] ?? {});
     if (!inParts) {
-      const form = multipart([...fields, { name: "file", fileName, value: body }]);
-      const request = { headers: { "content-type": form.contentType }, body: form.body };
-      const stored = await context.api.send({ method: "POST", url, ...request, anonymous: true }, signal);
-      if (stored.status < 200 || stored.status > 299)
-        throw refusal(`the storage of ${NAME}`, fileName, stored, STORAGE_REFUSALS);
+      await storeForm(NAME, fileName, url, [...fields, { name: "file", fileName, value: body }], context, signal);
       return identifier;
     }
     // Parts go through Cloudsmith itself; our key goes nowhere else.
@@ -106,15 +86,14 @@ export async function openCloudsmith(text: string, context: TargetContext): Prom
           { method: "PUT", url: to.toString(), headers, body: bytes, anonymous: true },
           signal,
         );
-        if (stored.status < 200 || stored.status > 299)
-          throw refusal(`the storage of ${NAME}`, fileName, stored, STORAGE_REFUSALS);
+        if (!isFine(stored)) throw notStored(NAME, fileName, stored);
       };
       await withRetries(one, { ...retryOf(context), signal });
     }
     const done = { upload_id: identifier, complete: true };
     const slotPath = `files/${owner}/${repository}/${encodeURIComponent(identifier)}`;
     const completed = await ask("POST", `${slotPath}/complete/`, signal, done);
-    if (completed.status < 200 || completed.status > 299) throw refusal(NAME, fileName, completed, REFUSALS);
+    if (!isFine(completed)) throw refusal(NAME, fileName, completed, REFUSALS);
     return identifier;
   };
 
@@ -178,11 +157,6 @@ const REFUSALS: Refusals = {
   402: { next: "see the plan and the limits of the Cloudsmith account" },
   404: { next: "create the repository first, or check the names of owner and repository" },
   422: { error: "package", next: "see what the server says; the package is left out" },
-};
-
-const STORAGE_REFUSALS: Refusals = {
-  key: "run again: the permission to store it may have ended",
-  400: { error: "hash", why: "other bytes arrived than were announced", next: "run again; check what lies between" },
 };
 
 /** Whether an address is the API's, or another of Cloudsmith's where the API is. */

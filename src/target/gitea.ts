@@ -3,9 +3,10 @@ import { parseFileName } from "../conda/file-name.ts";
 import { factsOf } from "../conda/record-facts.ts";
 import { PackageError, TransferError } from "../errors.ts";
 import type { TargetContext } from "./kinds.ts";
-import { jsonOf, malformed, type Refusals, refusal, type Service, serviceTarget, type Upload } from "./service.ts";
+import { type Service, serviceTarget, type Upload } from "./service.ts";
+import { jsonOf, malformed, type Refusals, refusal } from "./service-answers.ts";
 import { channelIndex } from "./service-index.ts";
-import { badAddress, findKey, type KeySearch, noKey, readAddress } from "./service-key.ts";
+import { badAddress, type KeySearch, neededKey, readAddress } from "./service-key.ts";
 import type { Target } from "./target.ts";
 
 /*
@@ -29,12 +30,7 @@ export async function openGitea(text: string, context: TargetContext): Promise<T
     serverVariable: context.env["FORGEJO_SERVER_URL"] ? "FORGEJO_SERVER_URL" : "GITEA_SERVER_URL",
     stored: [base.toString()],
   };
-  const proof = async (): Promise<string> => {
-    const found = await findKey(search, context);
-    const header = found && headerOf(found);
-    if (!header) throw noKey(search);
-    return header;
-  };
+  const proof = () => neededKey(search, context, headerOf);
   await proof();
   const where = new URL(["api/packages", owner, "conda", ...channel].join("/"), base).toString();
   const send = async (method: "GET" | "PUT" | "DELETE", url: string, signal: AbortSignal, body?: Upload["body"]) => {

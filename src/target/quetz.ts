@@ -1,8 +1,9 @@
 import type { ApiAnswer } from "../transfer/api.ts";
 import type { TargetContext } from "./kinds.ts";
-import { type Refusals, refusal, type Service, serviceTarget } from "./service.ts";
+import { type Service, serviceTarget } from "./service.ts";
+import { type Refusals, refusal } from "./service-answers.ts";
 import { channelIndex } from "./service-index.ts";
-import { badAddress, findKey, type KeySearch, noKey, readAddress, tokenOf } from "./service-key.ts";
+import { badAddress, type KeySearch, neededKey, readAddress } from "./service-key.ts";
 import type { Target } from "./target.ts";
 
 /*
@@ -24,9 +25,7 @@ export async function openQuetz(text: string, context: TargetContext): Promise<T
     serverVariable: "QUETZ_SERVER_URL",
     stored: [server.toString()],
   };
-  const found = await findKey(search, context);
-  const key = found && tokenOf(found);
-  if (!key) throw noKey(search);
+  const key = await neededKey(search, context);
   const channelUrl = new URL(`api/channels/${channel}`, server).toString();
   const missing: ApiAnswer = {
     status: 404,

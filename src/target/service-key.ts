@@ -75,6 +75,18 @@ export function tokenOf(credential: Credential): string | undefined {
   }
 }
 
+/**
+ * What goes into a request: the key, or what `read` makes of the credential. Looked for anew each time, so that one that ends
+ * is renewed.
+ * @throws UsageError BAD_TARGET where there is none
+ */
+export async function neededKey(search: KeySearch, context: TargetContext, read = tokenOf): Promise<string> {
+  const found = await findKey(search, context);
+  const key = found && read(found);
+  if (!key) throw noKey(search);
+  return key;
+}
+
 export function noKey(search: KeySearch): UsageError {
   const { service, server, variables, serverVariable } = search;
   return new UsageError("BAD_TARGET", {

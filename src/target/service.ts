@@ -1,14 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { tableOf } from "../auth/credential.ts";
-import { type MirrorError, PackageError, TransferError } from "../errors.ts";
+import { PackageError, type TransferError } from "../errors.ts";
 import { conflict, type Offer, type Present, settle } from "../plan/plan.ts";
-import type { ApiAnswer, Body } from "../transfer/api.ts";
-import { refusedBy } from "../transfer/http.ts";
-import { type FormPart, fileBody } from "../transfer/multipart.ts";
+import type { Body } from "../transfer/api.ts";
+import { fileBody } from "../transfer/multipart.ts";
 import type { Place } from "../transfer/place.ts";
-import { hideSecret, redactText } from "../transfer/redact.ts";
 import { type RetryOptions, withRetries } from "../transfer/retry.ts";
 import type { Received } from "../transfer/worker-messages.ts";
 import type { TargetContext } from "./kinds.ts";
@@ -148,111 +145,6 @@ function asked(offers: readonly Offer[]): Map<string, Set<string>> {
       bySubdir.set(s, names.add(fileName));
     }
   return bySubdir;
-}
-
-/** What is to be said and done about statuses that mean something particular to a service. */
-export interface Refusals {
-  /** Who has to be let in, and how: for 401 and 403. */
-  readonly key: string;
-  readonly [status: number]: { readonly error?: "hash" | "package"; readonly why?: string; readonly next: string };
-}
-
-/**
- * An answer with an error status, as an error of ours that names the package and has the service's own words.
- * @returns a TransferError that may pass where another try may succeed.
- */
-export function refusal(service: string, fileName: string, answer: ApiAnswer, rules: Refusals): MirrorError {
-  const { status, headers } = answer;
-  const words = wordsOf(answer);
-  const general = refusedBy(new URL(answer.url), status, headers, words);
-  const rule = rules[status];
-  const what = `${fileName}: ${service} did not take it`;
-  const said = `the server answered ${status}${words ? `: ${words}` : ""}`;
-  const why = rule?.why === undefined ? said : `${rule.why} (${said})`;
-  const retry = { mayPass: general.mayPass, retryAfterMs: general.retryAfterMs };
-  if (rule?.error === "hash")
-    return new TransferError("HASH_MISMATCH", { what, why, next: rule.next }, { mayPass: true });
-  if (rule?.error === "package") return new PackageError("BAD_METADATA", { what, why, next: rule.next });
-  if (status === 401 || status === 403 || status === 407)
-    return new TransferError("REFUSED", { what, why, next: rule?.next ?? rules.key }, retry);
-  if (status === 413)
-    return new PackageError("TOO_LARGE", { what, why, next: rule?.next ?? "ask whoever runs it for a higher limit" });
-  if (status === 404)
-    return new TransferError(
-      "NOT_FOUND",
-      { what, why, next: rule?.next ?? "check the channel's name and address; it has to be there already" },
-      retry,
-    );
-  return new TransferError(general.code, { what, why, next: rule?.next ?? general.next }, retry);
-}
-
-/** The server's own words, out of whatever they are wrapped in. */
-function wordsOf({ headers, body }: ApiAnswer): string {
-  const text = Buffer.from(body.subarray(0, 4000)).toString("utf8");
-  if (/html/i.test(headers.get("content-type") ?? "") || /^\s*</.test(text)) return "";
-  try {
-    return redactText(wordsIn(JSON.parse(text)).join("; "));
-  } catch {
-    return redactText(text);
-  }
-}
-
-function wordsIn(value: unknown, depth = 0): string[] {
-  if (typeof value === "string") return [value];
-  if (typeof value !== "object" || value === null || depth > 3) return [];
-  return Object.values(value).flatMap((v) => wordsIn(v, depth + 1));
-}
-
-/** The members of a JSON answer. @throws TransferError SERVER_ERROR when it is none */
-export function jsonOf(service: string, fileName: string, answer: ApiAnswer): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(Buffer.from(answer.body).toString("utf8"));
-    if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-  } catch {
-    // Told below.
-  }
-  throw malformed(service, fileName, "it is not the JSON that was expected");
-}
-
-/**
- * Where a file is to be sent, and the form fields that prove that it may be, as an answer tells it.
- * @throws TransferError SERVER_ERROR when it does not, or tells of a place that nothing is sent to
- */
-export function formFields(
-  service: string,
-  fileName: string,
-  address: unknown,
-  fields: unknown,
-): { readonly url: string; readonly fields: FormPart[] } {
-  let url: URL;
-  try {
-    url = new URL(String(address));
-  } catch {
-    throw malformed(service, fileName, "it names no place to send the file to");
-  }
-  if (url.protocol !== "https:" && url.protocol !== "http:")
-    throw malformed(service, fileName, `it wants the file at a ${url.protocol} address`);
-  url.username = "";
-  url.password = "";
-  if (!tableOf(fields)) throw malformed(service, fileName, "its form has no fields");
-  const parts = Object.entries(fields).map(([name, value]) => {
-    if (typeof value !== "string") throw malformed(service, fileName, `the field ${name} of its form is no text`);
-    hideSecret(value);
-    return { name, value };
-  });
-  return { url: url.toString(), fields: parts };
-}
-
-export function malformed(service: string, fileName: string, why: string): TransferError {
-  return new TransferError(
-    "SERVER_ERROR",
-    {
-      what: `${fileName}: the answer of ${service} can't be understood`,
-      why,
-      next: "check the address; run again, or tell whoever runs it",
-    },
-    { mayPass: false },
-  );
 }
 
 function notReplaced(service: Service, { fileName, subdir }: Received): PackageError {
