@@ -93,7 +93,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
       const name = entryName(fileName);
       const early = decide(readEntry(packages, name), received, onConflict, origin);
       if (early === "skip") return { outcome: "skipped" };
-      archives.remember(sha256, { md5, size });
+      archives.set(sha256, { md5, size });
       if (early === "keep") return { outcome: "kept", addition };
       const unpacked = await scratch();
       let outcome: "add" | "keep" | "skip" | "replace" | undefined;

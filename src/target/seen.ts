@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { openNotes } from "./notes.ts";
 import type { Store } from "./store.ts";
 
 /**
@@ -21,48 +22,22 @@ export const noSeen: Seen = {
   save: async () => undefined,
 };
 
-const PATH = ".meso-forge-mirror/seen.json";
+type Entry = readonly [version: string, sha256: string];
 
 export async function openSeen(store: Store): Promise<Seen> {
-  const entries = await load(store);
-  let changed = false;
+  const notes = await openNotes(store, ".meso-forge-mirror/seen.json", isEntry);
   const hashed = (key: string) => hash("sha256", key, "base64url");
   return {
     versionOf(key, sha256) {
-      if (sha256 === undefined || entries.size === 0) return undefined;
-      const entry = entries.get(hashed(key));
+      if (sha256 === undefined || notes.size === 0) return undefined;
+      const entry = notes.get(hashed(key));
       return entry && entry[1] === sha256 ? entry[0] : undefined;
     },
-    remember(key, version, sha256) {
-      const name = hashed(key);
-      const old = entries.get(name);
-      if (old?.[0] === version && old[1] === sha256) return;
-      entries.set(name, [version, sha256]);
-      changed = true;
-    },
-    async save(to) {
-      if (!changed) return;
-      // Two runs may meet here; what the other one learnt is read again and kept.
-      const merged = new Map([...(await load(to)), ...entries]);
-      const sorted = [...merged.keys()].sort().map((key) => [key, merged.get(key)]);
-      await to.put(PATH, Buffer.from(JSON.stringify(Object.fromEntries(sorted))), "any");
-      changed = false;
-    },
+    remember: (key, version, sha256) => notes.set(hashed(key), [version, sha256]),
+    save: notes.save,
   };
 }
 
-async function load(store: Store): Promise<Map<string, [version: string, sha256: string]>> {
-  try {
-    const stored = await store.get(PATH);
-    if (!stored) return new Map();
-    const entries = Object.entries(JSON.parse(Buffer.from(stored.bytes).toString("utf8")) as Record<string, unknown>);
-    return new Map(
-      entries.filter(
-        (e): e is [string, [string, string]] =>
-          Array.isArray(e[1]) && e[1].length === 2 && e[1].every((v) => typeof v === "string"),
-      ),
-    );
-  } catch {
-    return new Map();
-  }
+function isEntry(value: unknown): value is Entry {
+  return Array.isArray(value) && value.length === 2 && value.every((v) => typeof v === "string");
 }
