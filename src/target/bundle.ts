@@ -13,6 +13,7 @@ import { openPart } from "../transfer/part.ts";
 import type { Received } from "../transfer/worker-messages.ts";
 import { type Held, type NextBundle, nextBundle } from "./bundle-content.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
+import { noSeen } from "./seen.ts";
 import type { Addition } from "./subdir-job.ts";
 import type { Removals, Target } from "./target.ts";
 
@@ -67,7 +68,7 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
   return {
     where: file,
     bundle: true,
-    seen: { versionOf: () => undefined, remember: () => undefined, save: async () => undefined },
+    seen: noSeen,
     *held() {
       for (const { entry } of held.values()) yield entry;
     },

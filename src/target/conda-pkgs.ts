@@ -1,5 +1,5 @@
 import { appendFile, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { availableParallelism, EOL } from "node:os";
+import { EOL } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { formatOf } from "../conda/file-name.ts";
@@ -18,9 +18,6 @@ import { takePlace, untilPlaced } from "./take-place.ts";
 import type { Target } from "./target.ts";
 import { makeTwins } from "./twins.ts";
 
-/** Threads that unpack: each decodes and writes, so that one for every core keeps it busy. */
-const MOST_THREADS = 4;
-
 /** What the cache says of an unpacked package. */
 type Kept = RecordFacts & { readonly fn: string };
 
@@ -33,7 +30,7 @@ export async function openCondaPkgs(path: string, context: TargetContext): Promi
   const pkgs = path === "" ? await defaultPkgs(context) : resolve(path);
   const store = await openFolder(pkgs);
   const seen = await openSeen(store);
-  const unpackers = openUnpackers(Math.min(MOST_THREADS, availableParallelism()));
+  const unpackers = openUnpackers();
   const twins = makeTwins();
   let count = 0;
   const scratch = async () => join(await store.staging(), `entry-${count++}`);
@@ -75,10 +72,7 @@ export async function openCondaPkgs(path: string, context: TargetContext): Promi
           }),
         );
       }
-      for (const offer of offers) {
-        const present = twins.present(offer);
-        if (present) found.set(offer.fileName, [present]);
-      }
+      twins.addTo(found, offers);
       return found;
     },
     placeOf: () => undefined,

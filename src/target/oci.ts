@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import type { Credential } from "../auth/credential.ts";
 import { factsOf } from "../conda/record-facts.ts";
 import { TargetError, TransferError } from "../errors.ts";
@@ -19,9 +18,6 @@ import type { Store } from "./store.ts";
 import { storeTarget } from "./store-target.ts";
 import type { Target } from "./target.ts";
 
-/** Threads that read packages for what their images tell of them. */
-const MOST_THREADS = 4;
-
 /**
  * A channel in an OCI registry.
  * @throws UsageError BAD_TARGET
@@ -39,7 +35,7 @@ export async function openOci(text: string, context: TargetContext): Promise<Tar
     retry,
     actions: "pull,push",
   });
-  const unpackers = openUnpackers(Math.min(MOST_THREADS, availableParallelism()));
+  const unpackers = openUnpackers();
   const corner = await cornerOf(context.env, where, "oci");
   const store = ociStore({
     where,

@@ -1,5 +1,4 @@
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { parseFileName } from "../conda/file-name.ts";
@@ -21,9 +20,6 @@ import { makeTwins } from "./twins.ts";
 /** How many entries are looked at before other work gets a turn. */
 const ENTRIES_IN_A_ROW = 256;
 
-/** Threads that unpack: each decodes and writes, so that one for every core keeps it busy. */
-const MOST_THREADS = 4;
-
 /**
  * The package cache of rattler, pixi and all that stand on rattler: packages unpacked, with the hash of the archive beside
  * each (rattler_cache `PackageCache`). An entry is unpacked beside its place and gets its name in one step, under the lock
@@ -36,7 +32,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
   const tagged = path === "" || (await isNew(place.root));
   const store = await openFolder(packages);
   const [seen, archives] = await Promise.all([openSeen(store), openArchiveFacts(store)]);
-  const unpackers = openUnpackers(Math.min(MOST_THREADS, availableParallelism()));
+  const unpackers = openUnpackers();
   const lock = openCacheLock(
     join(packages, ".cache.lock"),
     context.env,
@@ -78,10 +74,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
         const subdir = index.subdir ?? "";
         found.set(fileName, [{ subdir, fileName, recorded, fileSize: undefined, unpacked: true }]);
       }
-      for (const offer of offers) {
-        const present = twins.present(offer);
-        if (present) found.set(offer.fileName, [present]);
-      }
+      twins.addTo(found, offers);
       return found;
     },
     placeOf: () => undefined,

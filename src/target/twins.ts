@@ -6,8 +6,8 @@ export interface Twins {
   /** Notes what is on offer. */
   note(offers: readonly Offer[]): void;
   has(fileName: string): boolean;
-  /** Tells of one as if it were there, since what stands for it is, or will be; undefined where its bytes must be seen first. */
-  present(offer: Offer): Present | undefined;
+  /** Tells of each as if it were there, since what stands for it is, or will be; not of those whose bytes must be seen first. */
+  addTo(found: Map<string, Present[]>, offers: readonly Offer[]): void;
 }
 
 export function makeTwins(): Twins {
@@ -24,10 +24,12 @@ export function makeTwins(): Twins {
       }
     },
     has: (fileName) => twins.has(fileName),
-    present({ fileName, subdir, sha256, md5, size }) {
-      if (!twins.has(fileName) || subdir === undefined) return undefined;
-      const recorded = Object.fromEntries(Object.entries({ sha256, md5, size }).filter(([, v]) => v !== undefined));
-      return { subdir, fileName, recorded, fileSize: undefined, unpacked: true };
+    addTo(found, offers) {
+      for (const { fileName, subdir, sha256, md5, size } of offers) {
+        if (!twins.has(fileName) || subdir === undefined) continue;
+        const recorded = Object.fromEntries(Object.entries({ sha256, md5, size }).filter(([, v]) => v !== undefined));
+        found.set(fileName, [{ subdir, fileName, recorded, fileSize: undefined, unpacked: true }]);
+      }
     },
   };
 }

@@ -1,10 +1,14 @@
 import { getCompileCacheDir } from "node:module";
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { InterruptedError, reviveError } from "../errors.ts";
 import { threadArgv } from "../thread-argv.ts";
 import type { InfoArchive } from "./info-archive.ts";
 import type { Unpacked } from "./unpack.ts";
 import type { FromWorker, ToWorker, WorkerData } from "./worker.ts";
+
+/** Each decodes and writes, so that one for every core keeps it busy. */
+const MOST_THREADS = 4;
 
 /** Megabytes that a thread's new objects may take: portions are soon gone, and more room is only filled. */
 const YOUNG_MB = 8;
@@ -29,8 +33,9 @@ interface Job {
   readonly done: (answer: FromWorker | Error) => void;
 }
 
-/** @param count threads at the most; each is started when there is work for it. */
-export function openUnpackers(count: number): Unpackers {
+/** Each thread is started when there is work for it. */
+export function openUnpackers(): Unpackers {
+  const count = Math.min(MOST_THREADS, availableParallelism());
   const idle: Worker[] = [];
   const all = new Set<Worker>();
   const waiting: Job[] = [];
