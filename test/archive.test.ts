@@ -3,14 +3,14 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, mock, test } from "node:test";
+import { mock, test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2, bzip2, infoOf, tar, zip } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { listening } from "./servers/listening.ts";
 import { sparseServer, sparseZip } from "./servers/sparse-server.ts";
 import { listed, temporary } from "./support/folders.ts";
 
@@ -248,9 +248,7 @@ test("what has to be read before the plan can be made is told as it comes, each 
     if (++requests > 1) response.end(tgz);
     else response.write(tgz.subarray(0, 400_000), () => setTimeout(() => response.destroy(), 20));
   });
-  await new Promise<void>((resolve) => rude.listen(0, "127.0.0.1", resolve));
-  after(() => rude.close());
-  const url = `http://127.0.0.1:${(rude.address() as AddressInfo).port}/b.tgz`;
+  const url = `${await listening(rude)}/b.tgz`;
   const twice = { bytes: tgz.length * 2, size: tgz.length };
   assert.deepEqual(await read(url), { [url]: twice }, "fetched to a file, and read there");
   assert.equal(requests, 2);

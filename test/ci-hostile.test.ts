@@ -1,22 +1,10 @@
 import assert from "node:assert/strict";
-import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import fc from "fast-check";
 import { MirrorError, SourceError } from "../src/errors.ts";
 import { info } from "../src/info.ts";
+import { listening } from "./servers/listening.ts";
 import { patientClock } from "./support/ci.ts";
-
-/** A service that answers whatever a test wants. */
-async function serviceOf(answer: RequestListener): Promise<string> {
-  const server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 const told = (url: string, source: string, sourceType: string, env = {}) =>
   info({
@@ -32,7 +20,7 @@ const told = (url: string, source: string, sourceType: string, env = {}) =>
 
 test("whatever a service answers, it is understood or refused in three parts", async () => {
   let answer: unknown;
-  const url = await serviceOf((request, response) => {
+  const url = await listening((request, response) => {
     const path = request.url ?? "";
     // What leads on is right, so that the random part is reached.
     if (/\/pulls\/\d+$/.test(path) && answer !== undefined)
@@ -108,11 +96,11 @@ test("whatever a service answers, it is understood or refused in three parts", a
 
 test("a next page at another host is not asked for, with our token or without", async () => {
   const asked: string[] = [];
-  const other = await serviceOf((request, response) => {
+  const other = await listening((request, response) => {
     asked.push(request.headers.authorization ?? "none");
     response.end('{"artifacts":[]}');
   });
-  const url = await serviceOf((_, response) => {
+  const url = await listening((_, response) => {
     response.setHeader("link", `<${other}/repos/o/r/actions/artifacts?page=2>; rel="next"`);
     response.end('{"artifacts":[]}');
   });
@@ -123,7 +111,7 @@ test("a next page at another host is not asked for, with our token or without", 
 
 test("a file's address that is none to be fetched is refused", async () => {
   for (const location of ["file:///etc/passwd", "data:application/zip,PK", "", "http://"]) {
-    const url = await serviceOf((request, response) => {
+    const url = await listening((request, response) => {
       if (request.url?.endsWith("/zip")) response.writeHead(302, location === "" ? {} : { location }).end();
       else response.end('{"id":1,"name":"x","expired":false}');
     });
@@ -134,7 +122,7 @@ test("a file's address that is none to be fetched is refused", async () => {
 
 test("pages without an end are noticed", async () => {
   let requests = 0;
-  const url = await serviceOf((request, response) => {
+  const url = await listening((request, response) => {
     requests++;
     response.setHeader("link", `<${url}${request.url}>; rel="next"`);
     response.setHeader("x-ms-continuationtoken", "more");
@@ -152,7 +140,7 @@ test("pages without an end are noticed", async () => {
 
 test("names of checks and artifacts can't steer a terminal", async () => {
   const evil = "\u001b[31mred\u202e";
-  const url = await serviceOf((_, response) =>
+  const url = await listening((_, response) =>
     response.end(
       JSON.stringify({
         artifacts: [

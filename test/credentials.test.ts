@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import type { LinuxStore } from "@napi-rs/keyring";
 import { type CredentialStore, openCredentialStore } from "../src/auth/credential-store.ts";
 import type { PostForm } from "../src/auth/oauth.ts";
@@ -11,6 +10,7 @@ import { type KeyringEntry, keyringVault } from "../src/auth/vaults.ts";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { listening } from "./servers/listening.ts";
 import { listed, temporary, written } from "./support/folders.ts";
 
 const NOW = Date.UTC(2026, 10, 25);
@@ -331,9 +331,7 @@ test("a token is renewed at its own endpoint while a run goes on, without any ot
     posts.push([request.headers.authorization, body]);
     response.end(JSON.stringify({ access_token: "new-access", expires_in: 3600 }));
   });
-  await new Promise<void>((resolve) => login.listen(0, "127.0.0.1", resolve));
-  after(() => login.close());
-  const tokenEndpoint = `http://127.0.0.1:${(login.address() as AddressInfo).port}/token`;
+  const tokenEndpoint = `${await listening(login)}/token`;
   const file = authFile({ "127.0.0.1": oauth({ token_endpoint: tokenEndpoint }) });
   const { report, said } = await told({ sources: [`${server.url}/${name}`], env: { RATTLER_AUTH_FILE: file } });
   assert.equal(report.exitCode, 0);

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { createServer } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { after, test } from "node:test";
 import { mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { listening } from "./servers/listening.ts";
 import { listed, temporary } from "./support/folders.ts";
 
 const packages = Array.from({ length: 8 }, (_, i) =>
@@ -25,9 +26,7 @@ async function proxy(): Promise<string> {
     for (const one of [socket, upstream]) one.on("error", () => undefined);
     after(() => upstream.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => server.close());
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return listening(server);
 }
 
 for (const way of ["directly", "through a proxy"]) {

@@ -12,6 +12,7 @@ import { openApi } from "../src/transfer/api.ts";
 import type { Clock } from "../src/transfer/retry.ts";
 import { buildConda, bzip2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { listening } from "./servers/listening.ts";
 import { listed, repodata, temporary, visible } from "./support/folders.ts";
 
 /** Time that passes at once, and is written down. */
@@ -301,9 +302,7 @@ test("HTTP_PROXY is used, NO_PROXY is not", async () => {
       });
     });
   });
-  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  after(() => proxy.close());
-  const HTTP_PROXY = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  const HTTP_PROXY = await listening(proxy);
   assert.equal((await take(temporary(), [`${server.url}/${small.fileName}`], { env: { HTTP_PROXY } })).exitCode, 0);
   assert.equal(asked.length, 1);
   assert.equal(

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import type { Clock } from "../src/transfer/retry.ts";
 import { type BuiltPackage, buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { listening } from "./servers/listening.ts";
 import { prefixDev } from "./servers/prefix-dev.ts";
 import { partsOf, type ServiceServer, serviceServer } from "./servers/service.ts";
 import { temporary, written } from "./support/folders.ts";
@@ -59,13 +59,8 @@ async function actions(): Promise<{ env: NodeJS.ProcessEnv; audiences: (string |
     prefixDev.idTokens.push(value);
     response.end(JSON.stringify({ count: value.length, value }));
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
   state.env = {
-    ACTIONS_ID_TOKEN_REQUEST_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/token?api-version=2.0`,
+    ACTIONS_ID_TOKEN_REQUEST_URL: `${await listening(server)}/token?api-version=2.0`,
     ACTIONS_ID_TOKEN_REQUEST_TOKEN: "job-proof-0123456789",
   };
   return state;

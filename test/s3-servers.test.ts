@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import { createServer } from "node:http";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { goProgram } from "../scripts/go-programs.ts";
 import { type MirrorEvent, mirror } from "../src/main.ts";
 import { PreconditionFailed } from "../src/target/store.ts";
 import { buildConda } from "./packages/builder.ts";
 import { carelessS3 } from "./servers/careless-s3.ts";
+import { listening } from "./servers/listening.ts";
 import { type S3Server, SECRET, startS3 } from "./servers/s3-server.ts";
 import { objects } from "./support/bucket.ts";
 import { cliRun } from "./support/cli.ts";
@@ -100,9 +101,7 @@ test("keys are found where AWS's chain has them: a container's address, an insta
       response.end(JSON.stringify(keys));
     else response.writeHead(404).end();
   });
-  await new Promise<void>((resolve) => metadata.listen(0, "127.0.0.1", resolve));
-  after(() => metadata.close());
-  const address = `http://127.0.0.1:${(metadata.address() as { port: number }).port}`;
+  const address = await listening(metadata);
   for (const where of [
     { AWS_CONTAINER_CREDENTIALS_FULL_URI: `${address}/keys` },
     { AWS_EC2_METADATA_SERVICE_ENDPOINT: address },

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after, test } from "node:test";
+import type { IncomingMessage } from "node:http";
+import { test } from "node:test";
 import { mirror } from "../src/main.ts";
+import { listening } from "./servers/listening.ts";
 import { patientClock } from "./support/ci.ts";
 import { temporary } from "./support/folders.ts";
 
@@ -11,16 +11,6 @@ import { temporary } from "./support/folders.ts";
 const TOKEN = "ghp_0123456789abcdefSECRET";
 const PAT = "azurepat0123456789SECRET";
 const SIGNATURE = "c2lnbmF0dXJlSECRET%2B";
-
-async function listening(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
-  const server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 const echo = (request: IncomingMessage) =>
   JSON.stringify({ message: `you sent ${request.headers.authorization} to ${request.url}`, sent: request.headers });

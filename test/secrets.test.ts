@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { anaconda } from "./servers/anaconda.ts";
@@ -12,6 +10,7 @@ import { artifactory } from "./servers/artifactory.ts";
 import { cloudsmith } from "./servers/cloudsmith.ts";
 import { type EchoingServer, echoingServer } from "./servers/echoing.ts";
 import { gitea } from "./servers/gitea.ts";
+import { listening } from "./servers/listening.ts";
 import { prefixDev } from "./servers/prefix-dev.ts";
 import { quetz } from "./servers/quetz.ts";
 import { type Protocol, type ServiceServer, serviceServer } from "./servers/service.ts";
@@ -226,23 +225,13 @@ test("a conflict tells the two hashes, and nothing else of the target's", async 
 
 test("where a service's channel is served from elsewhere, the key does not go along", async () => {
   const seen: (string | undefined)[] = [];
-  const elsewhere = createServer((request, response) => {
+  const there = await listening((request, response) => {
     seen.push(request.headers.authorization, request.url);
     response.writeHead(404).end();
   });
-  await new Promise<void>((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
-  const there = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}`;
-  const front = createServer((request, response) => {
+  const url = await listening((request, response) => {
     response.writeHead(request.method === "GET" ? 302 : 500, { location: `${there}/moved` }).end();
   });
-  await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    for (const server of [front, elsewhere]) {
-      server.closeAllConnections();
-      server.close();
-    }
-  });
-  const url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
   const key = "a-key-that-stays-0123456789";
   const auth = join(temporary(), "auth.json");
   writeFileSync(auth, JSON.stringify({ "127.0.0.1": { BearerToken: key } }));

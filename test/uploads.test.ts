@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { truncateSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type MirrorOptions, mirror } from "../src/main.ts";
@@ -11,21 +9,12 @@ import { fileBody, multipart } from "../src/transfer/multipart.ts";
 import { buildConda } from "./packages/builder.ts";
 import { anaconda } from "./servers/anaconda.ts";
 import { cloudsmith } from "./servers/cloudsmith.ts";
+import { listening } from "./servers/listening.ts";
 import { type Answer, type Asked, type Protocol, serviceServer } from "./servers/service.ts";
 import { temporary, written } from "./support/folders.ts";
 
 const MiB = 1024 * 1024;
 const forever = new AbortController().signal;
-
-async function listening(handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
-  const server = createServer(handler);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
 
 function client(): ApiClient {
   const tokens = {

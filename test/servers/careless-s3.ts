@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
-import { after } from "node:test";
+import { listening } from "./listening.ts";
 
 export interface CarelessS3 {
   readonly url: string;
@@ -52,10 +52,5 @@ export async function carelessS3(): Promise<CarelessS3> {
       response.end(request.method === "HEAD" ? undefined : there);
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { url: `http://127.0.0.1:${(server.address() as { port: number }).port}`, objects, requests };
+  return { url: await listening(server), objects, requests };
 }

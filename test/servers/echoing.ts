@@ -1,6 +1,5 @@
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after } from "node:test";
+import { listening } from "./listening.ts";
 
 /** A server that can do nothing, and repeats in every answer what it was sent. */
 export interface EchoingServer {
@@ -35,11 +34,6 @@ export async function echoingServer(tokens?: string): Promise<EchoingServer> {
       response.end(tokens === undefined ? xml : json);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return Object.assign(state, { host, url: `http://${host}` });
+  const url = await listening(server);
+  return Object.assign(state, { host: new URL(url).host, url });
 }

@@ -1,8 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { after } from "node:test";
+import { listening } from "./listening.ts";
 
 /** Serves the folders below one as they are at the moment of each request, as a web server does. Ends with the test file. */
 export async function folderServer(root: string): Promise<string> {
@@ -17,10 +16,5 @@ export async function folderServer(root: string): Promise<string> {
     }
     response.writeHead(200, { "content-length": bytes.length }).end(request.method === "HEAD" ? undefined : bytes);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return listening(server);
 }

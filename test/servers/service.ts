@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after } from "node:test";
 import { readPackage } from "../../src/package/read.ts";
 import { readAtBuffer } from "../../src/package/read-at.ts";
+import { listening } from "./listening.ts";
 
 /** What a service does to one request that brings a package. */
 export interface Fault {
@@ -90,12 +89,7 @@ export async function serviceServer(protocol: Protocol): Promise<ServiceServer> 
       response.writeHead(500).end(`the test's server failed: ${e.stack}`);
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = await listening(server);
   const { key, expiredKey } = protocol;
   const state: ServiceServer = {
     url,

@@ -1,7 +1,6 @@
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after } from "node:test";
 import { crc32 } from "node:zlib";
+import { listening } from "./listening.ts";
 
 /** A file as a row of bytes and of zeros (a number of them), so that a large one takes no room. */
 export type Sparse = readonly (Uint8Array | number)[];
@@ -95,11 +94,6 @@ export async function sparseServer(
     }
     response.end();
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  state.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  state.url = await listening(server);
   return state;
 }

@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after } from "node:test";
+import { listening } from "../listening.ts";
 
 /** A build of the tests. Dates and the rest are filled in. */
 export interface Build {
@@ -90,12 +89,7 @@ export async function azureServer(): Promise<AzureServer> {
         host === "files" ? it.delay : 0,
       );
     });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    after(() => {
-      server.closeAllConnections();
-      return new Promise((resolve) => server.close(resolve));
-    });
-    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    return listening(server);
   };
   const urls = { url: await listen("api", api(it)), files: await listen("files", files(it)) };
   return Object.assign(it, urls);

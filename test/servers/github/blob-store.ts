@@ -1,6 +1,5 @@
 import { createServer, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after } from "node:test";
+import { listening } from "../listening.ts";
 
 /** Where a service keeps its files: another host, which knows signed addresses and no tokens. */
 export interface BlobStore {
@@ -55,12 +54,7 @@ export async function blobStore(now: () => number): Promise<BlobStore> {
       answer(206, body, { ...said, "content-range": `bytes ${start}-${start + body.length - 1}/${bytes.length}` });
     }, state.delay);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const url = await listening(server);
   const ids = new Map<Uint8Array, string>();
   return Object.assign(state, {
     url,

@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
-import { after } from "node:test";
+import { listening } from "../listening.ts";
 import { type BlobStore, blobStore } from "./blob-store.ts";
 import { objects } from "./objects.ts";
 import { violation } from "./openapi.ts";
@@ -54,12 +53,7 @@ const DOCS = "https://docs.github.com/rest";
 export async function githubServer(now: () => number = Date.now): Promise<GitHubServer> {
   const state = emptyState();
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  after(() => {
-    server.closeAllConnections();
-    return new Promise((resolve) => server.close(resolve));
-  });
-  const web = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const web = await listening(server);
   const api = `${web}${PREFIX}`;
   const it: GitHubServer = Object.assign(state, {
     api,
