@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { MirrorError } from "../src/errors.ts";
 import { noAttestations } from "../src/target/attestations.ts";
 import { checkAttestations, checkKey, openTarget, type TargetContext } from "../src/target/kinds.ts";
+import { textsOf } from "./support/arbitraries.ts";
 
 const unused = new Proxy({}, { get: (_, name) => assert.fail(`${String(name)} is not to be used`) });
 const context = (env: NodeJS.ProcessEnv = {}, apiKey: string | undefined = "a-key"): TargetContext => ({
@@ -102,24 +103,7 @@ test("a host that only looks like a service's is none of its", async () => {
 });
 
 test("whatever is typed, a target opens or is refused in our words", async () => {
-  const piece = fc.constantFrom(
-    "https://",
-    "prefix.dev",
-    "quetz://",
-    "/",
-    "get",
-    "t",
-    "%",
-    "@",
-    ":",
-    "..",
-    "a b",
-    "#?",
-  );
-  const text = fc.oneof(
-    fc.string(),
-    fc.array(piece).map((p) => p.join("")),
-  );
+  const text = textsOf(["https://", "prefix.dev", "quetz://", "/", "get", "t", "%", "@", ":", "..", "a b", "#?"]);
   const type = fc.constantFrom("prefix-dev", "quetz", "artifactory", "anaconda", "cloudsmith", "gitea");
   await fc.assert(
     fc.asyncProperty(text, type, async (t, kind) => {

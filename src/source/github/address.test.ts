@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { textsOf } from "../../../test/support/arbitraries.ts";
 import { githubAddress, webOf } from "./address.ts";
 import { pullAddress } from "./pull-address.ts";
 
@@ -78,7 +79,7 @@ const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9-]{0,12}$/);
 const number = fc.integer({ min: 1, max: 2 ** 40 }).map(String);
 
 test("any text is read or refused, and what is read can lead nowhere else", () => {
-  const pieces = fc.constantFrom(
+  const text = textsOf([
     "https://github.com/",
     "/",
     "..",
@@ -94,11 +95,7 @@ test("any text is read or refused, and what is read can lead nowhere else", () =
     "\\",
     "\u202e",
     ".git",
-  );
-  const text = fc.oneof(
-    fc.string(),
-    fc.array(pieces, { maxLength: 12 }).map((p) => p.join("")),
-  );
+  ]);
   fc.assert(
     fc.property(text, (given) => {
       const found = at(given);
