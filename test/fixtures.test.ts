@@ -4,9 +4,9 @@ import { hash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { parseFileName } from "../src/conda/file-name.ts";
-import { makeRecord, mirror, readAtBuffer, readPackage } from "../src/main.ts";
+import { mirror, readAtBuffer, readPackage } from "../src/main.ts";
 import { listed, repodata, temporary } from "./support/folders.ts";
+import { madeRecord } from "./support/made-record.ts";
 import { fixtures, needs, python } from "./support/needs.ts";
 
 // The shared fixtures: real packages, and the records that two independent indexers made of them.
@@ -37,14 +37,7 @@ async function ours(path: string, subdir: string): Promise<Record<string, unknow
   const bytes = readFileSync(path);
   const fileName = path.split(/[\\/]/).at(-1) as string;
   const facts = { md5: hash("md5", bytes), sha256: hash("sha256", bytes), size: bytes.length };
-  const info = await readPackage(fileName, readAtBuffer(bytes), ["info/index.json"]);
-  const made = makeRecord(
-    fileName,
-    info.members.get("info/index.json") as Uint8Array,
-    parseFileName(fileName),
-    facts,
-    subdir,
-  );
+  const made = await madeRecord(fileName, bytes, facts, subdir);
   return JSON.parse(Buffer.from(made.record).toString()) as Record<string, unknown>;
 }
 

@@ -14,21 +14,15 @@ import {
   tar,
   zip,
 } from "../../test/packages/builder.ts";
-import { parseFileName } from "../conda/file-name.ts";
+import { madeRecord } from "../../test/support/made-record.ts";
 import { MirrorError } from "../errors.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO, type ReadOptions, readPackage } from "./read.ts";
 import { readAtBuffer } from "./read-at.ts";
-import { type MadeRecord, makeRecord } from "./record.ts";
 
 const ALL: InfoMember[] = ["info/index.json", "info/about.json", "info/run_exports.json", "info/paths.json"];
 const facts = { md5: "0".repeat(32), sha256: "1".repeat(64), size: 7 };
 
-/** Reads a package and makes its record, as a run does. */
-async function madeOf(fileName: string, bytes: Uint8Array, known?: string): Promise<MadeRecord> {
-  const info = await readPackage(fileName, readAtBuffer(bytes), ["info/index.json"]);
-  const indexJson = info.members.get("info/index.json") as Uint8Array;
-  return makeRecord(fileName, indexJson, parseFileName(fileName), facts, known);
-}
+const madeOf = (fileName: string, bytes: Uint8Array, known?: string) => madeRecord(fileName, bytes, facts, known);
 
 async function recordOf(...args: Parameters<typeof madeOf>): Promise<Record<string, unknown>> {
   return JSON.parse(Buffer.from((await madeOf(...args)).record).toString()) as Record<string, unknown>;
@@ -336,16 +330,7 @@ test("broken and hostile packages are refused with a code, their name and a reas
 test("a record is index.json as it stands: numbers, specs and unknown keys untouched, keys in order", async () => {
   const indexText =
     '{ "version": "1.0", "name": "x", "build": "0", "build_number": 0, "subdir": "noarch",\n "depends": ["Foo  >=1.0 , <2"], "big": 12345678901234567890, "f": 1.0, "has_prefix": true, "timestamp": 1500000000, "z": null }';
-  const info = await readPackage("x-1.0-0.conda", readAtBuffer(condaOf(infoOf({ ...x, indexText }))), [
-    "info/index.json",
-  ]);
-  const { record } = makeRecord(
-    "x-1.0-0.conda",
-    info.members.get("info/index.json") as Uint8Array,
-    parseFileName("x-1.0-0.conda"),
-    facts,
-    undefined,
-  );
+  const { record } = await madeOf("x-1.0-0.conda", condaOf(infoOf({ ...x, indexText })));
   assert.equal(
     Buffer.from(record).toString(),
     `{"big":12345678901234567890,"build":"0","build_number":0,"depends":["Foo  >=1.0 , <2"],"f":1.0,"md5":"${facts.md5}","name":"x","sha256":"${facts.sha256}","size":7,"subdir":"noarch","timestamp":1500000000,"version":"1.0","z":null}`,
