@@ -15,9 +15,9 @@ import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.t
 import { fileServer } from "./servers/file-server.ts";
 import { listed, temporary, visible, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
+import { installed } from "./support/rattler.ts";
 
 const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
-const rattlerClient = new URL("./clients/rattler_client.py", import.meta.url).pathname;
 const linux = { subdir: "linux-64", build: "h0_0" };
 const a = buildConda({ name: "a", ...linux, files: { "share/a.bin": randomBytes(1_500_000) } });
 const b = buildTarBz2({ name: "b" });
@@ -308,10 +308,9 @@ test("the real client installs from a channel that came through two bundles", ne
   ] as const) {
     assert.equal((await run({ sources: [bundle], target: inside })).exitCode, 0);
     for (const format of ["json", "zst", "shards"]) {
-      const args = [rattlerClient, inside, "linux-64", format, temporary(), "tool"];
-      const { stdout, stderr } = spawnSync(python, args, { encoding: "utf8" });
-      const names = (JSON.parse(stdout || "[]") as string[][]).map(([name, v]) => `${name} ${v}`);
-      assert.deepEqual(names, [`lib ${version}`, "tool 1.0"], stderr);
+      const { packages } = await installed(inside, format, "tool");
+      const names = packages.map(([name, v]) => `${name} ${v}`);
+      assert.deepEqual(names, [`lib ${version}`, "tool 1.0"]);
     }
   }
 });

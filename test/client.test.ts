@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { mirror } from "../src/main.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
-
-const run = promisify(execFile);
-const client = new URL("./clients/rattler_client.py", import.meta.url).pathname;
+import { installed } from "./support/rattler.ts";
 
 test(
   "rattler solves and installs from a channel we made, over HTTP and from the folder, by json and by zst",
@@ -44,9 +40,8 @@ test(
       [server.url, ["json", "zst"]],
     ] as const) {
       for (const format of formats) {
-        const prefix = temporary();
-        const { stdout } = await run(python, [client, channel, "linux-64", format, prefix, "app"]);
-        assert.deepEqual(JSON.parse(stdout), [
+        const { prefix, packages } = await installed(channel, format, "app");
+        assert.deepEqual(packages, [
           ["app", "2.0", "0", "linux-64"],
           ["data", "1.0", "0", "noarch"],
           ["lib", "1.5", "h1_0", "linux-64"],

@@ -15,6 +15,7 @@ import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type FileServer, fileServer } from "./servers/file-server.ts";
 import { temporary, visible, written } from "./support/folders.ts";
 import { fixtures, needs, python } from "./support/needs.ts";
+import { installed } from "./support/rattler.ts";
 
 const run = promisify(execFile);
 const client = (name: string) => new URL(`./clients/${name}`, import.meta.url).pathname;
@@ -79,16 +80,8 @@ test(
     await indexChannel({ channel, env: {}, threads: 1, settings: { write_bz2: true } });
     const server = await serve(channel);
     for (const format of FORMAT_NAMES) {
-      const prefix = temporary();
-      const { stdout } = await run(python, [
-        client("rattler_client.py"),
-        server.url,
-        "linux-64",
-        format,
-        prefix,
-        "app",
-      ]);
-      assert.deepEqual(JSON.parse(stdout), [
+      const { prefix, packages: came } = await installed(server.url, format, "app");
+      assert.deepEqual(came, [
         ["app", "2.0", "0", "linux-64"],
         ["data", "1.0", "0", "noarch"],
         ["lib", "1.5", "h1_0", "linux-64"],

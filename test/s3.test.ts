@@ -1,11 +1,9 @@
 // needs minio, versitygw
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
-import { promisify } from "node:util";
 import { zstdDecompressSync } from "node:zlib";
 import { goProgram } from "../scripts/go-programs.ts";
 import { indexChannel, type MirrorOptions, mirror } from "../src/main.ts";
@@ -15,9 +13,7 @@ import { noteKeys, objects, uploads } from "./support/bucket.ts";
 import { cliRun } from "./support/cli.ts";
 import { listed, type RepodataJson, temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
-
-const run = promisify(execFile);
-const pythonClient = new URL("./clients/rattler_client.py", import.meta.url).pathname;
+import { installed } from "./support/rattler.ts";
 
 const app = buildConda({
   name: "app",
@@ -78,10 +74,8 @@ for (const kind of S3_KINDS) {
       assert.deepEqual(zstdDecompressSync(zst.body), json.body);
       if (needs(python, "py-rattler").skip !== false) return t.diagnostic("no py-rattler here");
       for (const format of ["json", "zst", "shards"]) {
-        const prefix = temporary();
-        const address = `${server.url}/${bucket}/ch`;
-        const { stdout } = await run(python, [pythonClient, address, "linux-64", format, prefix, "app"]);
-        assert.equal((JSON.parse(stdout) as unknown[]).length, 3, format);
+        const { prefix, packages } = await installed(`${server.url}/${bucket}/ch`, format, "app");
+        assert.equal(packages.length, 3, format);
         assert.equal(readFileSync(join(prefix, "share/data.txt"), "utf8"), "data");
       }
     });
