@@ -1,11 +1,17 @@
 import type { TestEvent } from "node:test/reporters";
 
-/** Test reporter: a line a test that fails or is skipped, the rest counted; ends with "N passed, N failed". */
+/** Files that take less time than this, in milliseconds, are not worth a word about it. */
+const SLOW_MS = 5000;
+
+/**
+ * Test reporter: a line a test that fails or is skipped, the rest counted, the slowest files last; ends with "N passed, N failed".
+ */
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   let passed = 0;
   let failed = 0;
   let skipped = 0;
   const files = new Map<string, number>();
+  const times = new Map<string, number>();
   for await (const event of source) {
     if (event.type === "test:stdout" || event.type === "test:stderr") {
       if (process.env["TEST_OUTPUT"]) yield event.data.message;
@@ -16,6 +22,7 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
     // A file and a suite are not tests themselves, but one that fails by itself must be seen.
     const container = data.details.type === "suite" || (data.nesting === 0 && /\.test\.ts$/.test(data.name));
     const file = (data.file ?? "").replace(`${process.cwd()}/`, "");
+    if (data.nesting === 0) times.set(file, (times.get(file) ?? 0) + data.details.duration_ms);
     if (event.type === "test:fail") {
       const { error } = event.data.details;
       if (container && /subtests? failed/.test(error.message)) continue;
@@ -31,6 +38,8 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
     }
   }
   for (const [file, count] of [...files].sort()) yield `✓ ${file} (${count})\n`;
+  const slow = [...times].filter(([, ms]) => ms >= SLOW_MS).sort(([, x], [, y]) => y - x);
+  if (slow.length > 0) yield `slowest: ${slow.map(([file, ms]) => `${file} ${(ms / 1000).toFixed(0)} s`).join(", ")}\n`;
   yield `\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`;
 }
 
