@@ -13,11 +13,8 @@ import { copyChannel, stateOf } from "./support/twin.ts";
 const dyingIndex = new URL("support/dying-index.ts", import.meta.url).pathname;
 const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
 
-/** Two hundred processes start here: compiled code that they share halves the time. */
-const compiled = temporary();
-
-/** Runs that are killed at the same time. */
-const AT_ONCE = 2;
+/** At every so many moments a process really dies, which shows that the channels that others keep are those that it leaves. */
+const KILLED_EVERY = 7;
 
 type Packages = ReadonlyMap<string, BuiltPackage>;
 
@@ -99,8 +96,7 @@ async function repaired(channel: string, after: ReadonlyMap<string, string>): Pr
 
 function run(args: readonly string[], killAfterMs?: number): Promise<{ signal: string | null; stdout: string }> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], env });
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (d) => (stdout += d));
     child.stderr.on("data", (d) => (stderr += d));
@@ -113,7 +109,10 @@ function run(args: readonly string[], killAfterMs?: number): Promise<{ signal: s
   });
 }
 
-/** Kills a run at each of its changes of the disk in turn, and has each of the channels it leaves repaired. */
+/**
+ * Has a run keep the channel as it would leave it if it were killed at each of its changes of the disk, kills others for good
+ * at some of them, and has each of the channels that are left repaired.
+ */
 async function everyMoment(
   channel: string,
   after: ReadonlyMap<string, string>,
@@ -121,28 +120,27 @@ async function everyMoment(
 ): Promise<string[]> {
   const before = gistOf(channel);
   const seen = new Set<string>();
-  const changes = JSON.parse((await run([dyingIndex, twin(channel), "0"])).stdout) as string[];
-  let next = 1;
-  const line = async () => {
-    for (let moment = next++; moment <= changes.length; moment = next++) {
-      const dead = twin(channel);
-      const { signal } = await run([dyingIndex, dead, String(moment)]);
-      try {
-        assert.equal(signal, "SIGKILL");
-        whole(dead, before, after, middle);
-        // What is left of a temporary file makes no difference to the next run.
-        const left = stateOf(dead);
-        if (!seen.has(left)) await repaired(dead, after);
-        seen.add(left);
-      } catch (e) {
-        throw new Error(`killed before change ${moment}, ${changes[moment - 1]}: ${(e as Error).message}`, {
-          cause: e,
-        });
-      }
-      rmSync(dead, { recursive: true });
+  const folder = temporary();
+  const changes = JSON.parse((await run([dyingIndex, twin(channel), folder])).stdout) as string[];
+  const check = async (dead: string, how: string) => {
+    try {
+      whole(dead, before, after, middle);
+      // What is left of a temporary file makes no difference to the next run.
+      const left = stateOf(dead);
+      if (!seen.has(left)) await repaired(dead, after);
+      seen.add(left);
+    } catch (e) {
+      throw new Error(`${how}: ${(e as Error).message}`, { cause: e });
     }
+    rmSync(dead, { recursive: true });
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, line));
+  for (const [i, change] of changes.entries())
+    await check(join(folder, String(i + 1), "channel"), `as it was before change ${i + 1}, ${change}`);
+  for (let moment = 1; moment <= changes.length; moment += KILLED_EVERY) {
+    const dead = twin(channel);
+    assert.equal((await run([dyingIndex, dead, String(moment)])).signal, "SIGKILL");
+    await check(dead, `killed before change ${moment}, ${changes[moment - 1]}`);
+  }
   return changes;
 }
 

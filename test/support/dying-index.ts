@@ -1,29 +1,39 @@
 import fs from "node:fs";
 import promises, { type FileHandle } from "node:fs/promises";
 import { createRequire, syncBuiltinESMExports } from "node:module";
-import { isAbsolute, relative } from "node:path";
+import { isAbsolute, join, relative } from "node:path";
+import { copyChannel } from "./twin.ts";
 
 /**
  * Indexes a channel and dies, as by SIGKILL, right before its n-th change of the disk: every call of the file system and
  * of the two databases that changes something counts, and a write is cut in half. What lies between two changes leaves the
  * disk as the earlier one left it, so these are all moments there are.
  *
- *     dying-index.ts CHANNEL N     N = 0: lives, and prints all its changes as JSON, in order
+ *     dying-index.ts CHANNEL N
+ *
+ * Or it lives, keeps the channel as it would have left it at each of these moments, as FOLDER/N/channel, and prints all its
+ * changes as JSON, in order:
+ *
+ *     dying-index.ts CHANNEL FOLDER
  *
  * Worker threads only read packages, and are left alone.
  */
-const [channel = "", at = "0"] = process.argv.slice(2);
+const [channel = "", at = ""] = process.argv.slice(2);
 const moment = Number(at);
+const lives = Number.isNaN(moment);
 const changes: string[] = [];
-
-function die(): void {
-  process.kill(process.pid, "SIGKILL");
-}
+/** What keeping the channel changes does not count. */
+let keeping = false;
 
 /** Notes a change; dies when it is the one. */
 function before(what: string): void {
+  if (keeping) return;
   changes.push(what);
-  if (changes.length === moment) die();
+  if (changes.length === moment) process.kill(process.pid, "SIGKILL");
+  if (!lives) return;
+  keeping = true;
+  copyChannel(channel, join(at, String(changes.length), "channel"));
+  keeping = false;
 }
 
 function nameOf(path: unknown): string {
@@ -64,19 +74,21 @@ watch(fs, ["openSync"], opened);
 
 const { writeSync } = fs;
 fs.writeSync = ((fd: number, bytes: Uint8Array, offset: number) => {
-  if (changes.length + 1 === moment) writeSync(fd, bytes, offset, (bytes.length - offset) >> 1);
+  const half = writeSync(fd, bytes, offset, (bytes.length - offset) >> 1);
   before("write half a file");
-  return writeSync(fd, bytes, offset);
+  return half + writeSync(fd, bytes, offset + half);
 }) as unknown as typeof writeSync;
 
 const some = await promises.open(process.execPath, "r");
 const handles = Object.getPrototypeOf(some) as FileHandle;
 await some.close();
-const { write } = handles as unknown as { write(bytes: Uint8Array, at: number, n: number): Promise<unknown> };
+type Write = (this: unknown, bytes: Uint8Array, at: number, n: number) => Promise<{ bytesWritten: number }>;
+const { write } = handles as unknown as { write: Write };
 (handles as unknown as Calls)["write"] = async function (this: unknown, bytes: Uint8Array, from: number, n: number) {
-  if (changes.length + 1 === moment) await write.call(this, bytes, from, n >> 1);
+  const half = (await write.call(this, bytes, from, n >> 1)).bytesWritten;
   before("write half a file");
-  return write.call(this, bytes, from, n);
+  const rest = await write.call(this, bytes, from + half, n - half);
+  return { ...rest, bytesWritten: half + rest.bytesWritten };
 } as Call;
 syncBuiltinESMExports();
 
@@ -88,4 +100,4 @@ watch(DatabaseSync.prototype, ["close"], () => "database");
 const { indexChannel } = await import("../../src/index-channel.ts");
 await indexChannel({ channel, env: {}, threads: 1 });
 before("exit");
-if (moment === 0) process.stdout.write(JSON.stringify(changes));
+if (lives) process.stdout.write(JSON.stringify(changes));

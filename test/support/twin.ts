@@ -1,21 +1,24 @@
 import { hash } from "node:crypto";
-import { copyFileSync, linkSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, type Dirent, linkSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { TEMPORARY } from "./index-gist.ts";
 
-/** A copy of a channel whose files keep inode and time, by which they are known; but not the databases, which are written in place. */
+/** A copy of a channel whose files keep inode and time, by which they are known; but not those that are written in place. */
 export function copyChannel(channel: string, copy: string): string {
   mkdirSync(copy, { recursive: true });
   for (const entry of readdirSync(channel, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
     const to = join(copy, relative(channel, path));
     mkdirSync(entry.isDirectory() ? to : dirname(to), { recursive: true });
-    if (entry.isFile()) (IN_PLACE.includes(entry.name) ? copyFileSync : linkSync)(path, to);
+    if (entry.isFile()) (isWrittenInPlace(entry) ? copyFileSync : linkSync)(path, to);
   }
   return copy;
 }
 
-const IN_PLACE = ["files.db", "lock"];
+/** The databases, and whatever is still being written. */
+function isWrittenInPlace({ name, parentPath }: Dirent): boolean {
+  return /^(files\.db|lock)/.test(name) || TEMPORARY.test(name) || parentPath.includes("incoming");
+}
 
 /** All that the next run finds in a channel, our own corner included, but for what is left of temporary files. */
 export function stateOf(channel: string): string {
