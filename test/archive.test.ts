@@ -3,7 +3,6 @@ import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mock, test } from "node:test";
 import { gzipSync, zstdCompressSync } from "node:zlib";
@@ -12,7 +11,7 @@ import { type BuiltPackage, buildConda, buildTarBz2, bzip2, infoOf, tar, zip } f
 import { fileServer } from "./servers/file-server.ts";
 import { listening } from "./servers/listening.ts";
 import { sparseServer, sparseZip } from "./servers/sparse-server.ts";
-import { listed, temporary } from "./support/folders.ts";
+import { listed, temporary, watchLeftovers } from "./support/folders.ts";
 
 const one = buildConda({ name: "one", subdir: "linux-64", files: { "share/one.txt": "1" } });
 const two = buildTarBz2({ name: "two", subdir: "osx-arm64" });
@@ -47,7 +46,7 @@ function file(name: string, bytes: Uint8Array): string {
   return path;
 }
 
-const leftovers = () => readdirSync(tmpdir()).filter((f) => f.startsWith("mfm-scratch-"));
+const leftovers = watchLeftovers();
 
 test("a zip's packages are taken, each into the subdir that it names itself, stored or deflated", async () => {
   const path = file(
@@ -79,7 +78,6 @@ test("every form of compressed tar is read, at its own pace", async () => {
 });
 
 test("archives in archives are looked into, however they are packed", async () => {
-  const before = leftovers();
   const path = file(
     "artifact.zip",
     zip([
@@ -91,7 +89,7 @@ test("archives in archives are looked into, however they are packed", async () =
   const { report, listed } = await run(path);
   assert.deepEqual([report.exitCode, report.added], [0, 4]);
   assert.deepEqual(listed("linux-64"), names(large, one));
-  assert.deepEqual(leftovers(), before, "nothing is left of what was unpacked on the way");
+  assert.deepEqual(leftovers(), [], "nothing is left of what was unpacked on the way");
 });
 
 test("--src-path is searched for in the whole inner path, and every match is taken", async () => {
@@ -210,7 +208,6 @@ test("a dry run tells what is inside, and changes nothing", async () => {
   });
   const target = join(temporary(), "channel");
   const sources = [`${server.url}/a.zip`, `${server.url}/b.tgz`];
-  const before = leftovers();
   const report = await mirror({ sources, target, env: {}, dryRun: true });
   assert.deepEqual(
     report.plan?.map((s) => [s.do, s.subdir, s.fileName]),
@@ -220,7 +217,7 @@ test("a dry run tells what is inside, and changes nothing", async () => {
       ["add", "osx-arm64", two.fileName],
     ],
   );
-  assert.deepEqual(leftovers(), before);
+  assert.deepEqual(leftovers(), []);
 });
 
 test("what has to be read before the plan can be made is told as it comes, each byte once", async () => {

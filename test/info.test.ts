@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -19,7 +18,7 @@ import {
 } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2, built, bzip2, infoOf, tar, zip } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
-import { listed, temporary, written } from "./support/folders.ts";
+import { listed, temporary, watchLeftovers, written } from "./support/folders.ts";
 
 const small = buildConda({
   name: "small",
@@ -66,6 +65,8 @@ async function taken(take: readonly string[] | undefined): Promise<string[]> {
     }
   });
 }
+
+const leftovers = watchLeftovers();
 
 test("a folder's packages are listed with what they say of themselves, each with the arguments that take it alone", async () => {
   const folder = temporary();
@@ -115,7 +116,6 @@ test("an archive's members are told without fetching it whole, each with the arg
     at("a+b (1)", twin),
   ]);
   const server = await fileServer({ "a.zip": bytes });
-  const before = readdirSync(tmpdir()).filter((f) => f.startsWith("mfm-scratch-"));
   const rows = await rowsOf({ source: `${server.url}/a.zip` });
   assert.deepEqual(
     rows.map((r) => [r.member, r.subdir, r.name, r.version]),
@@ -128,10 +128,7 @@ test("an archive's members are told without fetching it whole, each with the arg
   );
   assert.deepEqual(rows[0]?.depends, ["python >=3.12"]);
   assert.ok((server.sent.get("a.zip") ?? 0) < 600_000, String(server.sent.get("a.zip")));
-  assert.deepEqual(
-    readdirSync(tmpdir()).filter((f) => f.startsWith("mfm-scratch-")),
-    before,
-  );
+  assert.deepEqual(leftovers(), []);
   for (const [i, p] of [small, old, large, twin].entries()) assert.deepEqual(await taken(rows[i]?.take), [p.fileName]);
   assert.deepEqual(
     (await rowsOf({ source: `${server.url}/a.zip`, sourcePath: "in\\.zip" })).map((r) => r.name),

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
@@ -14,8 +13,9 @@ import { gitea } from "./servers/gitea.ts";
 import { prefixDev } from "./servers/prefix-dev.ts";
 import { quetz } from "./servers/quetz.ts";
 import { type Protocol, type ServiceServer, serviceServer } from "./servers/service.ts";
-import { temporary, written } from "./support/folders.ts";
+import { temporary, watchLeftovers, written } from "./support/folders.ts";
 
+const leftovers = watchLeftovers();
 /** One line a service. Each takes a package of 60 KB and more in one request that "brings" it. */
 const SERVICES: Record<string, () => Protocol> = {
   "prefix.dev": () => prefixDev,
@@ -251,8 +251,6 @@ for (const [name, protocol] of Object.entries(SERVICES)) {
 
 test("nothing is left in the system's folder of temporary files", async () => {
   const server = await serviceServer(quetz);
-  const ours = () => readdirSync(tmpdir()).filter((f) => f.startsWith("meso-forge-mirror-"));
-  const before = ours();
   await run(server, files(packages));
-  assert.deepEqual(ours(), before);
+  assert.deepEqual(leftovers(), []);
 });

@@ -11,6 +11,13 @@ export function temporary(): string {
   return folder;
 }
 
+/** From now on what this file's runs leave lies in a folder of temporary files of their own; gives what is left there. */
+export function watchLeftovers(): () => string[] {
+  const own = temporary();
+  process.env["TMPDIR"] = own;
+  return () => readdirSync(own).filter((f) => /^(mfm-scratch|meso-forge-mirror)-/.test(f));
+}
+
 /** Writes packages into a folder and gives their paths. */
 export function written(folder: string, packages: readonly BuiltPackage[]): string[] {
   return packages.map((p) => {
