@@ -199,7 +199,7 @@ test(
   () => {
     const index = readRepodata(readFileSync(join(fixtures, HOTFIX, "repodata_from_packages.json")));
     const patch = parsePatch(readFileSync(join(fixtures, HOTFIX, "patch_instructions.json")));
-    const made = patchRepodata(index, patch, (fileName, why) => assert.fail(`${fileName}: ${why}`));
+    const { bytes: made } = patchRepodata(index, patch, (fileName, why) => assert.fail(`${fileName}: ${why}`));
     assert.deepEqual(JSON.parse(Buffer.from(made).toString()), json(HOTFIX, "repodata.json"));
   },
 );
@@ -207,7 +207,7 @@ test(
 test("the current_repodata.json of a patched index is made of its patched records", there, async () => {
   const index = readRepodata(readFileSync(join(fixtures, HOTFIX, "repodata_from_packages.json")));
   const patch = parsePatch(readFileSync(join(fixtures, HOTFIX, "patch_instructions.json")));
-  const patched = readRepodata(patchRepodata(index, patch));
+  const patched = readRepodata(patchRepodata(index, patch).bytes);
   const made = currentRepodata({
     records: recordsByName(eachRecord(patched)),
     top: patched,
@@ -249,7 +249,7 @@ test("the patches of rattler's own tests do what they do there, though they have
           readRepodata(readFileSync(join(fixtures, folder, index))),
           parsePatch(readFileSync(join(fixtures, folder, patch))),
           (fileName, why) => assert.fail(`${fileName}: ${why}`),
-        ),
+        ).bytes,
       ).toString(),
     ) as { packages: Records; "packages.conda": Records; removed: string[] };
   const name = "cross-python_emscripten-32-3.10.1-h60d57d3_8";

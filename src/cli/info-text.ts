@@ -42,7 +42,7 @@ function titleOf(report: InfoReport): string {
 }
 
 /** The command that takes what a row tells of, ready to be pasted. */
-export function commandOf({ take }: InfoRow): string | undefined {
+function commandOf({ take }: InfoRow): string | undefined {
   return take && `meso-forge-mirror mirror ${take.map(shellWord).join(" ")} --tgt ./my-channel`;
 }
 

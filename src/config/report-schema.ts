@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** Where the JSON Schema of reports is published. */
-export const REPORT_SCHEMA_URL = "https://unpkg.com/meso-forge-mirror/schema/report.schema.json";
+const REPORT_SCHEMA_URL = "https://unpkg.com/meso-forge-mirror/schema/report.schema.json";
 
 const count = z.int().min(0);
 const failure = z.strictObject({

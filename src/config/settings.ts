@@ -121,9 +121,6 @@ export type Settings = z.infer<typeof settingsSchema>;
 /** Some settings, as a file, the environment or flags give them. */
 export type PartialSettings = { readonly [K in keyof Settings]?: Settings[K] | undefined };
 
-/** The settings that hold secrets: never written, printed or logged. */
-export const SECRET_SETTINGS = ["github_token", "azure_devops_token"] as const satisfies readonly (keyof Settings)[];
-
 /** Where the JSON Schema of the configuration file is published. */
 export const SCHEMA_URL = "https://unpkg.com/meso-forge-mirror/schema/config.schema.json";
 

@@ -199,7 +199,7 @@ test("a patched index lists what was removed and what was before, once each", ()
   );
   const patch = parsePatch(bytes({ remove: ["b-1-0.conda", "b-1-0.conda"] }));
   assert.equal(
-    text(patchRepodata(index, patch)),
+    text(patchRepodata(index, patch).bytes),
     '{"info":{"subdir":"noarch"},"packages":{},"packages.conda":{"a-1-0.conda":{}},"removed":["b-1-0.conda","z-1-0.conda"],"repodata_version":1}',
   );
 });

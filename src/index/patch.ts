@@ -145,13 +145,17 @@ export function applyPatch(
 }
 
 /**
- * An index with a patch applied, as the bytes of a `repodata.json`. The index it is made of is the
+ * An index with a patch applied, as the bytes of a `repodata.json`, and the run exports that the patch sets. The index it is made of is the
  * `repodata_from_packages.json`: patch that again whenever the patch is new, never the outcome of an older one.
  */
-export function patchRepodata(index: Repodata, patch: Patch, warn: Warn = () => {}): Uint8Array {
-  const { changed, removed } = applyPatch(patch, (fileName) => findRecord(index, fileName), warn);
+export function patchRepodata(
+  index: Repodata,
+  patch: Patch,
+  warn: Warn = () => {},
+): { readonly bytes: Uint8Array } & Pick<Patched, "runExports"> {
+  const { changed, removed, runExports } = applyPatch(patch, (fileName) => findRecord(index, fileName), warn);
   const add = new Map([...changed].map(([fileName, record]) => [fileName, { record }]));
-  return mergeRepodata(index, { add, takenBack: removed });
+  return { bytes: mergeRepodata(index, { add, takenBack: removed }), runExports };
 }
 
 /** A `.tar.bz2` and its `.conda` are taken to hold the same, so what is said of the one holds for both. */

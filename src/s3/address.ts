@@ -4,8 +4,6 @@ import { redactUrl } from "../transfer/redact.ts";
 /** How a bucket's name gets into an address: `https://BUCKET.host/key`, or `https://host/BUCKET/key`. */
 export type AddressingStyle = "auto" | "path" | "virtual-host";
 
-export const ADDRESSING_STYLES = ["auto", "path", "virtual-host"] as const satisfies readonly AddressingStyle[];
-
 /** Where an S3 server is, as settings have it. */
 export interface S3Place {
   /** Null for AWS itself. */

@@ -75,7 +75,7 @@ export function azureSource(text: string, context: SourceContext): Source {
 const MANY = 50;
 
 /** How many builds of a project are looked at. */
-export function buildLimit(ci: CiFilter, members: boolean): number {
+function buildLimit(ci: CiFilter, members: boolean): number {
   const filtered = members || [ci.nameFilter, ci.branch, ci.commit, ci.definition].some((f) => f !== undefined);
   return ci.maxBuilds ?? (filtered ? MANY : 1);
 }

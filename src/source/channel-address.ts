@@ -19,7 +19,7 @@ export interface ChannelAddress {
 }
 
 /** What stands before a bare name where nothing else is set (conda's `channel_alias`). */
-export const CHANNEL_ALIAS = "https://conda.anaconda.org";
+const CHANNEL_ALIAS = "https://conda.anaconda.org";
 
 /** Names that conda knows to lie elsewhere than at the alias (conda `base/constants.py`, DEFAULT_CUSTOM_CHANNELS). */
 const CUSTOM = ["pkgs/main", "pkgs/r", "pkgs/msys2", "pkgs/pro", "pkgs/free"];

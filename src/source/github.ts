@@ -99,7 +99,7 @@ export async function artifactsAt(
 }
 
 /** As people write it: "owner/repo@123". */
-export function describeAddress(address: GitHubAddress): string {
+function describeAddress(address: GitHubAddress): string {
   const name = nameOf(address);
   switch (address.what) {
     case "repository":

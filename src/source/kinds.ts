@@ -81,7 +81,7 @@ interface SourceKind {
 const openArchive = async (text: string, context: SourceContext) =>
   (await import("./archive.ts")).archiveSource(text, context);
 
-export const SOURCE_KINDS = {
+const SOURCE_KINDS = {
   url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
   lock: {
     recognises: isLock,

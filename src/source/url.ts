@@ -25,7 +25,7 @@ export interface PackageUrl {
  * Splits a package URL with an optional `#<md5>`, `#<sha256>`, `#md5:…` or `#sha256:…` (CEP 23).
  * @throws UsageError BAD_SOURCE for anything else.
  */
-export function parsePackageUrl(text: string): PackageUrl {
+function parsePackageUrl(text: string): PackageUrl {
   const refuse = (why: string) =>
     new UsageError("BAD_SOURCE", {
       what: `${redactUrl(text)}: not a package's URL`,

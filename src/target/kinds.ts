@@ -60,7 +60,7 @@ type TargetKind = {
   | { readonly open: (text: string, context: TargetContext) => Promise<Target> }
 );
 
-export const TARGET_KINDS = {
+const TARGET_KINDS = {
   cache: {
     aliases: [],
     recognises: (text) => text.startsWith("cache:"),
@@ -136,10 +136,7 @@ export const TARGET_KINDS = {
 } satisfies Record<string, TargetKind>;
 
 /** Every name a target type goes by. */
-export const TARGET_TYPES: readonly string[] = Object.entries(TARGET_KINDS).flatMap(([name, kind]) => [
-  name,
-  ...kind.aliases,
-]);
+const TARGET_TYPES: readonly string[] = Object.entries(TARGET_KINDS).flatMap(([name, kind]) => [name, ...kind.aliases]);
 
 const CHOICES = "--target-path FOLDER (a channel in a folder, --target-type local)";
 

@@ -3,7 +3,7 @@ import { differingNames } from "../index/diff.ts";
 import type { IndexFiles } from "../index/index-files.ts";
 import { indexInfo } from "../index/index-info.ts";
 import { type IndexChange, mergeRepodata, type NewRecord } from "../index/merge.ts";
-import { applyPatch } from "../index/patch.ts";
+import { patchRepodata } from "../index/patch.ts";
 import { findRecord, nameIn, type Repodata, readRepodata } from "../index/repodata.ts";
 import type { Addition, NextIndex, SubdirWish } from "./subdir-job.ts";
 
@@ -42,9 +42,7 @@ export function decide(
   const plain = mergeRepodata(base, change);
   const merged = readRepodata(plain);
   const say = (fileName: string, why: string) => warn(`${subdir}/${fileName}: ${why}`);
-  const patched = applyPatch(wish.patch, (fileName) => findRecord(merged, fileName), say);
-  const add = new Map([...patched.changed].map(([fileName, record]) => [fileName, { record }]));
-  const bytes = mergeRepodata(merged, { add, takenBack: patched.removed });
+  const { bytes, runExports } = patchRepodata(merged, wish.patch, say);
   const outcome = readRepodata(bytes);
   const names = differingNames(index, outcome);
   const changed = Buffer.compare(bytes, index.bytes) !== 0;
@@ -56,7 +54,7 @@ export function decide(
       names,
       newFiles,
       goneFiles,
-      patchedRunExports: patched.runExports,
+      patchedRunExports: runExports,
     },
     unpatched: {
       index: merged,

@@ -1,7 +1,7 @@
 import { renameSync } from "node:fs";
 
 /** Another writer, who holds no lock of ours, put something there at the same moment. */
-export class Raced extends Error {}
+class Raced extends Error {}
 
 /** How often a place that others keep taking is tried. */
 const TRIES = 10;

@@ -22,7 +22,7 @@ export const MAX_FILES_SHOWN = 3000;
 /** Up to this many names a page with more files tells of each one's newest version. */
 export const MAX_NAMES_TOLD = 2500;
 /** That many more builds of the newest version are linked then. */
-export const MAX_MORE_BUILDS = 5;
+const MAX_MORE_BUILDS = 5;
 const MAX_DEPENDS = 100;
 
 const COLUMNS: readonly Column[] = [

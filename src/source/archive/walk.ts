@@ -35,7 +35,7 @@ export interface ReadProgress {
   readonly size: number | undefined;
 }
 
-export const DEFAULT_DEPTH = 3;
+const DEFAULT_DEPTH = 3;
 
 /** How many names of what there is an error lists. */
 const LISTED = 20;

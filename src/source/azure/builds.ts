@@ -202,7 +202,7 @@ export function offeredBuild(of: AzureAddress, build: AzureBuild): Offered {
 }
 
 /** A build's web page. */
-export function pageOf(azure: AzureApi, of: AzureAddress): string {
+function pageOf(azure: AzureApi, of: AzureAddress): string {
   const api = new URL(azure.url(of, "", {}));
   return `${api.origin}${api.pathname.replace(/_apis\/$/, "")}_build/results?buildId=${of.build}`;
 }

@@ -91,7 +91,7 @@ export function offeredAsset(of: Release, { id, name, size, created, record }: A
 }
 
 /** Whether a name is that of a package or of an archive that may hold some. */
-export function mayHoldPackages(name: string): boolean {
+function mayHoldPackages(name: string): boolean {
   return formatOf(name) !== undefined || /\.(?:zip|tgz|tar\.gz)$/i.test(name);
 }
 
