@@ -55,9 +55,15 @@ async function fromNothing(now: Packages): Promise<Map<string, string>> {
   return gistOf(channel);
 }
 
-/** What a channel is once all that is new is in its index, and nothing has gone or changed in its place. */
+/** What a channel is once all that lies there is in its index, and nothing of what the index had has gone. */
 function between(now: Packages, before: Packages): Promise<Map<string, string>> {
-  return fromNothing(new Map([...now, ...before]));
+  return fromNothing(new Map([...before, ...now]));
+}
+
+/** Whether an index lists a package: after runs that were killed, it may be one that went long ago. */
+function isListed(gist: ReadonlyMap<string, string>, subdir: string, { fileName, sha256 }: BuiltPackage): boolean {
+  const { packages = {}, "packages.conda": conda = {} } = JSON.parse(gist.get(`${subdir}/repodata.json`) ?? "{}");
+  return { ...packages, ...conda }[fileName]?.sha256 === sha256;
 }
 
 /** Whatever a client sees is of the time before, after or between, and what the new index lists is there. */
@@ -237,7 +243,7 @@ test("killed 24 times at random moments while packages come, change and go, clie
   const args = [cli, "index", channel, "-q", "--threads", "1"];
   const began = performance.now();
   await run([...args.slice(0, 2), temporary(), ...args.slice(3)]);
-  const duration = 2 * (performance.now() - began);
+  let duration = 2 * (performance.now() - began);
   let killed = 0;
   for (let round = 1; round <= 24; round++) {
     const next = new Map(now);
@@ -249,12 +255,13 @@ test("killed 24 times at random moments while packages come, change and go, clie
     }
     const before = gistOf(channel);
     lay(channel, next, now);
-    const old = now;
     now = next;
     const after = await fromNothing(now);
-    const middle = await between(now, old);
-    const { signal } = await run(args, (random(1000) * duration) / 1000);
+    const middle = await between(now, packages(...versions.filter(([subdir, p]) => isListed(before, subdir, p))));
+    const started = performance.now();
+    const { signal } = await run(args, (random(1500) * duration) / 1000);
     if (signal === "SIGKILL") killed++;
+    else duration = performance.now() - started;
     whole(channel, before, after, middle);
     if (round % 8 === 0) await repaired(channel, after);
   }
