@@ -1,13 +1,18 @@
+// needs minio
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { goProgram } from "../scripts/go-programs.ts";
 import type { MirrorError } from "../src/errors.ts";
 import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { startS3 } from "./servers/s3-server.ts";
+import { objects } from "./support/bucket.ts";
 import { listed, repodata, temporary, visible } from "./support/folders.ts";
+import { needs } from "./support/needs.ts";
 
 const a = buildConda({ name: "a" });
 const b = buildConda({ name: "b" });
@@ -128,3 +133,51 @@ test("while new attestations are not there, the record that promises them is not
   assert.equal(promisedIn(options.target), sha256(two));
   assert.deepEqual(readFileSync(join(options.target, sigs)), two);
 });
+
+test("a package by its own address brings the attestations that its channel's record promises", async () => {
+  const upstream = await channel();
+  const one = bundles("first");
+  upstream.become(sha256(one), [one]);
+  const url = `${upstream.server.url}/noarch/${a.fileName}`;
+  const target = temporary();
+  const report = await runAt(1e12, { sources: [url], sourceType: "url", target });
+  assert.deepEqual([report.added, report.exitCode], [1, 0]);
+  assert.deepEqual(readFileSync(join(target, sigs)), one);
+  assert.equal(promisedIn(target), sha256(one));
+  upstream.server.files.delete(`${sigs}.${sha256(one)}`);
+  const refused = await runAt(1e12, { sources: [url], sourceType: "url", target: temporary() });
+  assert.match(failures(refused).get(a.fileName)?.why ?? "", /promises them/);
+});
+
+test(
+  "in a bucket attestations lie beside their packages too, the hashed ones to be kept for ever",
+  needs(goProgram("minio"), "minio"),
+  async () => {
+    const s3 = await startS3("minio");
+    const bucket = await s3.bucket();
+    const upstream = await channel();
+    const [one, two] = [bundles("first"), bundles("first", "second")];
+    const options = { sources: [upstream.server.url], target: `s3://${bucket}/ch`, env: s3.env };
+    const held = async (key: string) => {
+      const { headers } = await s3.client(bucket).request({ method: "HEAD", key: `ch/${key}` });
+      return [headers.get("content-length"), headers.get("cache-control")];
+    };
+    for (const [sidecar, before] of [
+      [one, []],
+      [two, [one]],
+    ] as const) {
+      upstream.become(sha256(sidecar), [sidecar]);
+      assert.equal((await runAt(1e12, options)).exitCode, 0);
+      assert.deepEqual(await held(sigs), [String(sidecar.length), "no-cache"]);
+      for (const s of [sidecar, ...before])
+        assert.deepEqual(await held(`${sigs}.${sha256(s)}`), [String(s.length), "public, max-age=31536000, immutable"]);
+    }
+    upstream.become(undefined, [], [b]);
+    const settings = { retry_attempts: 0, delete_grace_days: 0 };
+    assert.equal((await runAt(1e12 + 1, { ...options, settings, delete: true })).removed, 1);
+    assert.deepEqual(
+      Object.keys(await objects(s3, bucket)).filter((key) => key.includes(a.fileName)),
+      [],
+    );
+  },
+);
