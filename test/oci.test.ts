@@ -1,7 +1,7 @@
 // needs registry
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, hash, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -163,6 +163,21 @@ test(
   },
 );
 const missing = (times: number) => Array.from({ length: times }, () => ({ status: 404, body: "{}" }));
+
+test(
+  "what versions of a package have in common is sent once, however many are sent at the same time",
+  registryIsHere,
+  async () => {
+    const versions = Array.from({ length: 12 }, (_, i) => buildConda({ name: "many", version: `${i}.0` }));
+    const report = await pushing()(`oci://${registry.host}/org/common`, written(temporary(), versions));
+    assert.deepEqual([report.exitCode, report.added], [0, 12]);
+    const empty = encodeURIComponent(`sha256:${hash("sha256", "{}")}`);
+    const sent = registry.requests.filter(
+      (r) => r.method === "PUT" && r.path.includes("/common/noarch/many/") && r.path.includes(empty),
+    );
+    assert.equal(sent.length, 1);
+  },
+);
 
 test("runs that write to one channel at once lose no record of each other", registryIsHere, async () => {
   const target = `oci://${registry.host}/org/six`;

@@ -103,6 +103,11 @@ export function openRegistry(options: RegistryOptions): Registry {
     throw failed(new URL(request.url), answer);
   };
   const again = <T>(work: () => Promise<T>, signal: AbortSignal) => withRetries(work, { ...retry, signal });
+  /**
+   * Blobs on their way, by repository and digest. While one that is there is written once more, distribution 3 does not find it, and
+   * refuses a manifest that names it: versions of a package have some in common.
+   */
+  const underway = new Map<string, Promise<boolean>>();
   const at = (repository: string, rest: string) => `${registry}/v2/${repository}/${rest}`;
 
   /** Where an upload goes on: on the same server, unless it names another that speaks TLS. */
@@ -178,14 +183,20 @@ export function openRegistry(options: RegistryOptions): Registry {
       same(await again(() => once(repository, request, [201], signal), signal), digest);
       return digest;
     },
-    putBlob: (repository, blob, signal) =>
-      again(async () => {
+    putBlob(repository, blob, signal) {
+      const key = `${repository}@${blob.digest}`;
+      const going = underway.get(key);
+      if (going) return going;
+      const put = again(async () => {
         const url = at(repository, `blobs/${blob.digest}`);
         const there = await once(repository, { method: "HEAD", url }, [200, 404], signal);
         if (there.status === 200) return false;
         await upload(repository, blob, signal);
         return true;
-      }, signal),
+      }, signal).finally(() => underway.delete(key));
+      underway.set(key, put);
+      return put;
+    },
     async blob(repository, wanted, signal) {
       const request: ApiRequest = {
         method: "GET",
