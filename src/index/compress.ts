@@ -114,7 +114,7 @@ const DECODED_IN_ONE_CALL = 2 * MiB;
  * @throws the decoder's error when it is damaged, Error when it is larger than the limit.
  */
 export async function decompressIndex(bytes: Uint8Array, limit = MAX_INDEX_BYTES): Promise<Uint8Array> {
-  if (bytes.length > DECODED_IN_ONE_CALL) return decodedInto(bytes, limit);
+  if (bytes.length > DECODED_IN_ONE_CALL) return (await decodedWhole(bytes, limit)) ?? decodedInto(bytes, limit);
   const frames: Uint8Array[] = [];
   let left = limit;
   for (let at = 0; at < bytes.length || frames.length === 0; ) {
@@ -155,6 +155,22 @@ export function decompressedAtOnce(bytes: Uint8Array, limit: number): Uint8Array
 }
 
 const DECODER = { [constants.ZSTD_d_windowLogMax]: 27 };
+
+/**
+ * One frame that says what it holds, as nearly all are, decoded right into its place: pieces would be copied there, and
+ * would wait to be collected meanwhile (76 MB of an index of 245). Undefined for any other.
+ */
+async function decodedWhole(bytes: Uint8Array, limit: number): Promise<Uint8Array | undefined> {
+  const size = contentSize(bytes);
+  if (size === undefined || size > limit) return undefined;
+  // One byte more, so that one portion is enough.
+  const options = { chunkSize: size + 1, maxOutputLength: limit, params: DECODER, info: true };
+  const { buffer, engine } = (await decompressAsync(bytes, options)) as unknown as {
+    buffer: Uint8Array;
+    engine: { bytesWritten: number };
+  };
+  return engine.bytesWritten === bytes.length ? buffer : undefined;
+}
 
 async function decodedInto(bytes: Uint8Array, limit: number): Promise<Uint8Array> {
   let size = contentSize(bytes);

@@ -99,14 +99,18 @@ export async function publishSubdir(
     await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), expect);
   }
   if (jsonVersion !== undefined && !store.lockless) {
-    if (files.shards) unreferenced = await publishShards(job, runExports);
-    await publishMonolithic(job, jsonVersion);
+    // zstd's threads compress while shards are made; what they write appears when the shards are there.
+    const shards = files.shards ? publishShards(job, runExports) : Promise.resolve({});
+    await together([shards, publishMonolithic(job, jsonVersion, { after: shards })]);
+    unreferenced = await shards;
     progress.done = true;
   } else {
     // Nothing is there to be stale, or nothing keeps others from making it so. The merge starts from repodata.json: a run
     // that dies must not leave shards alone.
-    await publishMonolithic(job, jsonVersion, () => {
-      progress.done = true;
+    await publishMonolithic(job, jsonVersion, {
+      written: () => {
+        progress.done = true;
+      },
     });
     if (jsonVersion === undefined) await removeStale(job);
     if (files.shards) unreferenced = await publishShards(job, runExports);
@@ -162,12 +166,13 @@ async function tellOfOthers({ store, subdir, options, signal }: SubdirJob, progr
 
 /**
  * `repodata.json`, and its compressed forms, which clients ask for first: before it, unless nothing keeps other writers out.
- * @param written told when `repodata.json` is as it shall be.
+ * @param when.written told when `repodata.json` is as it shall be.
+ * @param when.after none of them appears before this has come true.
  */
 async function publishMonolithic(
   job: SubdirJob,
   jsonVersion: string | undefined,
-  written: () => void = () => undefined,
+  { written = () => undefined, after }: { written?: () => void; after?: Promise<unknown> },
 ): Promise<void> {
   const { index, change, changed, options } = job;
   const whole = !changed ? index.bytes : isSmall(job) ? mergeRepodata(index, change) : undefined;
@@ -175,8 +180,9 @@ async function publishMonolithic(
   const size = whole ? whole.length : mergedSize(index, change);
   const level = options.files.zstdLevel ?? levelFor(size);
   const compress = async (): Promise<void> => {
-    if (options.files.zst) await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level));
-    if (options.files.bz2) await writeDerived(job, "repodata.json.bz2", () => compressedBz2(content()));
+    if (options.files.zst)
+      await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level), after);
+    if (options.files.bz2) await writeDerived(job, "repodata.json.bz2", () => compressedBz2(content()), after);
   };
   const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
   if (!changed) {
@@ -189,11 +195,16 @@ async function publishMonolithic(
     await compress();
   } else {
     // Written to disk while zstd's threads compress; it appears when the compressed form is there.
-    const compressed = compress();
+    const compressed = Promise.all([compress(), after]);
     const plain = writeFile(job, "repodata.json", content(), expect, compressed);
-    await Promise.all([compressed, plain]);
+    await together([compressed, plain]);
     written();
   }
+}
+
+/** Waits for all of them, also where one fails: what still writes must not do so when others may. */
+async function together(works: readonly Promise<unknown>[]): Promise<void> {
+  for (const work of await Promise.allSettled(works)) if (work.status === "rejected") throw work.reason;
 }
 
 /** A small index is merged once and kept; a large one is merged again for each of its forms, and never twice in memory. */

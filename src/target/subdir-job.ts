@@ -108,11 +108,12 @@ export interface SubdirJob extends NextIndex {
   readonly versions: Record<string, string>;
 }
 
-/** Writes a file that is made from the index, unless it is known or seen to be what it would become. */
+/** Writes a file that is made from the index, unless it is known or seen to be what it would become. `after`: see `Store.put`. */
 export async function writeDerived(
   job: SubdirJob,
   name: string,
   content: () => AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  after?: Promise<unknown>,
 ): Promise<void> {
   const path = `${job.subdir}/${name}`;
   if (!job.changed) {
@@ -123,7 +124,7 @@ export async function writeDerived(
       return;
     }
   }
-  await writeFile(job, name, content(), asSeen(job, name));
+  await writeFile(job, name, content(), asSeen(job, name), after);
 }
 
 /**
