@@ -216,6 +216,7 @@ class Subdir {
       compared = version;
       letGo(index.bytes);
     }
+    run.receivers.prepare();
     const takenBack = new Set<string>();
     const claimed = new Set<string>();
     let only: ReadonlySet<string> | undefined;

@@ -1,6 +1,7 @@
 import { MirrorError, TargetError } from "../errors.ts";
 import { decompressBz2, decompressIndex } from "../index/compress.ts";
 import { emptyRepodata, type Repodata, readRepodata } from "../index/repodata.ts";
+import { type Shape, shapedAs, shapeOf } from "../index/shape.ts";
 import type { Store } from "./store.ts";
 
 export interface FoundIndex {
@@ -23,7 +24,7 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
   let path = json;
   try {
     const stored = await store.get(json, signal);
-    if (stored) return { index: readRepodata(stored.bytes), jsonVersion: stored.version };
+    if (stored) return { index: scanned(store, json, stored), jsonVersion: stored.version };
     for (const [suffix, decompressed] of COMPRESSED) {
       path = `${json}${suffix}`;
       const compressed = await store.get(path, signal);
@@ -36,6 +37,21 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
   } catch (e) {
     throw badIndex(store, path, e);
   }
+}
+
+/** The large index of a store that was scanned last. Following reads one twice, and holds others in between. */
+const lastScanned = new WeakMap<Store, { readonly path: string; readonly version: string; readonly shape: Shape }>();
+
+const LARGE = 32 * 1024 * 1024;
+
+function scanned(store: Store, path: string, { bytes, version }: { bytes: Uint8Array; version: string }): Repodata {
+  const last = lastScanned.get(store);
+  const again = last?.path === path && last.version === version ? shapedAs(last.shape, bytes) : undefined;
+  lastScanned.delete(store);
+  if (again) return again;
+  const index = readRepodata(bytes);
+  if (bytes.length >= LARGE) lastScanned.set(store, { path, version, shape: shapeOf(index) });
+  return index;
 }
 
 export interface FoundFile {

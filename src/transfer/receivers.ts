@@ -46,6 +46,8 @@ export interface Receivers {
   /** Resolves when a thread is up, and starts one where none is; to be awaited before the first `begin`. */
   readonly ready: Promise<void>;
   begin(expected: Expected, stagedPath: string): Handover;
+  /** Starts the threads where none is: something will come soon, and this thread only waits meanwhile. */
+  prepare(): void;
   /** Ends the threads. Can be called again. */
   close(): Promise<void>;
 }
@@ -64,6 +66,9 @@ interface Thread {
   /** Packages that it has been given and not brought yet. */
   load: number;
 }
+
+/** Threads that are started before it is known how much will come. */
+const PREPARED = 2;
 
 /** Portions that may be on their way to a worker for one package: this bounds its memory. */
 const IN_FLIGHT = 2;
@@ -127,6 +132,9 @@ export function startReceivers(
   while (threads.length < Math.min(atOnce, count)) start();
   return {
     portions,
+    prepare() {
+      if (threads.length === 0 && !closing) while (threads.length < Math.min(PREPARED, count)) start();
+    },
     get ready() {
       if (threads.length === 0) start();
       return ready;
