@@ -3,7 +3,7 @@ import { dependencyName, passes, rulesFor } from "./choose/rules.ts";
 import { loadVersions } from "./conda/version.ts";
 import { asMirrorError, isInterruption, SourceError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
-import { whereIs } from "./follow.ts";
+import { whereIs } from "./follow-subdir.ts";
 import { entryAt, placesByName, RECORD_MAPS, recordAt } from "./index/repodata.ts";
 import { fileNameIn, recordIn } from "./index/shard-json.ts";
 import { readUpstream } from "./read-upstream.ts";

@@ -5,7 +5,7 @@ import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
 import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorReport, Outcome, PlannedStep } from "./events.ts";
-import { type Following, keepUnseen } from "./follow.ts";
+import { type Following, keepUnseen } from "./following.ts";
 import type { IndexFiles } from "./index/index-files.ts";
 import { explained, offered } from "./offers.ts";
 import { makePlan, type Present, type Step } from "./plan/plan.ts";

@@ -1,4 +1,4 @@
-import type { Following } from "./follow.ts";
+import type { Following } from "./following.ts";
 import { carryNotices } from "./notices.ts";
 import type { Run } from "./run.ts";
 import type { PublishedSubdir } from "./target/subdir-job.ts";

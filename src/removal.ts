@@ -1,6 +1,6 @@
 import { PackageError, TargetError, TransferError, UsageError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
-import type { Following, Gone } from "./follow.ts";
+import type { Following, Gone } from "./following.ts";
 import type { PackageRef } from "./source/source.ts";
 import type { Removals, Target } from "./target/target.ts";
 

@@ -1,7 +1,7 @@
 import type { Explanation } from "./choose/explain.ts";
 import { InterruptedError, type MirrorError } from "./errors.ts";
 import type { MirrorReport, Outcome, TargetReport } from "./events.ts";
-import type { Following } from "./follow.ts";
+import type { Following } from "./following.ts";
 import type { Run } from "./run.ts";
 import { isFailure, type Tally } from "./tally.ts";
 import type { Target } from "./target/target.ts";

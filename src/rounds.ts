@@ -1,7 +1,7 @@
 import type { Brought } from "./bring.ts";
 import { asMirrorError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
-import type { Following } from "./follow.ts";
+import type { Following } from "./following.ts";
 import { readPending } from "./pending.ts";
 import type { Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";

@@ -1,4 +1,4 @@
-import type { Following, Gone } from "./follow.ts";
+import type { Following, Gone } from "./following.ts";
 import type { Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
 
