@@ -97,7 +97,11 @@ export class Subdir {
       only = from.only;
     }
     for (const name of claimed) takenBack.delete(name);
-    for (const [target, summary] of summaries) this.#noteGone(target, summary, takenBack, only);
+    for (const [target, summary] of summaries) {
+      const going = this.#noteGone(target, summary, takenBack, only);
+      // Counted from what was there before: what goes was among it.
+      if (only) this.#uncount(target, going);
+    }
   }
 
   /** What is known of each channel before the target's index is read: nothing changed, or the little that did. */
@@ -266,23 +270,37 @@ export class Subdir {
       if (couldBeWanted(fileName, run)) tell(fileName, channel.refusal(upstream, fileName));
   }
 
+  /** Gives how many records go. */
   #noteGone(
     target: Target,
     summary: IndexSummary,
     takenBack: ReadonlySet<string>,
     only: ReadonlySet<string> | undefined,
-  ): void {
+  ): number {
     const { run, others, subdir } = this;
     for (const ref of others) if (ref.subdir === undefined || ref.subdir === subdir) summary.mark(ref.fileName);
     const unseen = run.removal ? summary.unmarked().filter((f) => !only || only.has(nameOf(f))) : [];
     const listed = [...takenBack].filter((f) => summary.has(f));
+    const going = new Set([...unseen, ...listed]).size;
     this.#note(target, {
       gone: unseen,
       takenBack: [...takenBack],
-      going: new Set([...unseen, ...listed]).size,
+      going,
       listedTakenBack: listed.length,
       listed: summary.count,
     });
+    return going;
+  }
+
+  #uncount(target: Target, count: number): void {
+    const { kept, states } = this.following;
+    kept.set(target, Math.max(0, (kept.get(target) ?? 0) - count));
+    const at = states.findIndex((s) => s.subdir === this.subdir);
+    const state = states[at];
+    if (state) {
+      const followed = { ...state.followed, count: Math.max(0, state.followed.count - count) };
+      states[at] = { ...state, followed };
+    }
   }
 
   #keep(target: Target, count: number): void {

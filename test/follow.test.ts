@@ -105,11 +105,13 @@ test("of a sharded index only what changed is fetched, and what went is noticed"
   assert.equal(shards.length, 2 + many.length + 0);
   await upstream.become([a1, a2, b, ...many.slice(1)]);
   const next = await runAt(NOW, { sources, target, delete: true });
-  assert.deepEqual([next.added, next.removed], [0, 1]);
+  const left = [a1, a2, b, ...many.slice(1)].length;
+  assert.deepEqual([next.added, next.removed, next.kept], [0, 1, left]);
   assert.deepEqual(
     upstream.asked().filter((p) => p.includes("/shards/")),
     [],
   );
+  assert.equal((await runAt(NOW, { sources, target, delete: true })).kept, left, "what is remembered says the same");
   assert.deepEqual(listed(target, "linux-64"), [b, ...many.slice(1)].map((p) => p.fileName).sort());
   await upstream.become([a1, a2, b, c, ...many.slice(1)]);
   const more = await runAt(NOW, { sources, target, delete: true });
