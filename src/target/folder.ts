@@ -50,17 +50,21 @@ export async function openFolder(path: string): Promise<Store> {
   }
   const own = join(root, OWN_FOLDER);
   let temporaries = 0;
-  const made = new Set<string>();
+  const made = new Map<string, Promise<void>>();
   let staging: Promise<string> | undefined;
 
-  const prepare = async (folder: string): Promise<void> => {
-    if (made.has(folder)) return;
-    try {
-      await mkdir(folder, { recursive: true });
-    } catch (e) {
-      throw refuse(e);
-    }
-    made.add(folder);
+  const prepare = (folder: string): Promise<void> => {
+    const known = made.get(folder);
+    if (known) return known;
+    const making = mkdir(folder, { recursive: true }).then(
+      () => undefined,
+      (e) => {
+        made.delete(folder);
+        throw refuse(e);
+      },
+    );
+    made.set(folder, making);
+    return making;
   };
   const makeStaging = async (): Promise<string> => {
     await prepare(own);
