@@ -197,7 +197,8 @@ test("a fault at any file operation or request of a run that follows a channel n
     for (const at of tries) {
       await attempt(`${how} at ${at}, ${log[at - 1]}`, async (target) => {
         const ran = await follow(server, target, { at, how });
-        if (how === "kill") assert.equal(ran.code, null, "it was killed");
+        // Some operations go side by side: of one run there may be one fewer than of another.
+        if (how === "kill") assert.ok(ran.code === null || ran.log.length < at, "it was killed");
       });
     }
     told(`${how} at a file operation`, tries.length, log.length);

@@ -36,13 +36,22 @@ function install(plan: FaultPlan): void {
   const { appendFileSync, writeSync } = fs;
   const changesOnly = plan.how === "kill";
 
-  /** Notes an operation. True when it is to go wrong. */
-  const turn = (what: string): boolean => {
+  /** Notes an operation. True when it is the one that goes wrong. */
+  const isTheOne = (what: string): boolean => {
     const n = Atomics.add(counter, 0, 1) + 1;
     appendFileSync(plan.log, `${what}\n`);
-    if (n !== plan.at) return false;
+    return n === plan.at;
+  };
+  /** True when it is to fail, if the process still lives. */
+  const turn = (what: string): boolean => {
+    if (!isTheOne(what)) return false;
     if (plan.how === "kill") process.kill(process.pid, "SIGKILL");
     return true;
+  };
+  /** What a writing that goes wrong leaves. Others may go on beside it: half is written only once it is known to be the one. */
+  const failWriting = (what: string): never => {
+    if (plan.how === "kill") process.kill(process.pid, "SIGKILL");
+    throw failure(what);
   };
   const failure = (what: string): Error => {
     const code = plan.how === "cut" ? "ENOSPC" : "EIO";
@@ -114,11 +123,10 @@ function install(plan: FaultPlan): void {
   fs.writeSync = ((fd: number, bytes: Uint8Array, offset?: number, length?: number) => {
     const place = descriptors.get(fd);
     if (place === undefined) return writeSync(fd, bytes, offset, length);
+    if (!isTheOne(`write ${place}`)) return writeSync(fd, bytes, offset, length);
     const from = offset ?? 0;
-    const half = (length ?? bytes.length - from) >> 1;
-    if (plan.how !== "error" && Atomics.load(counter, 0) + 1 === plan.at) writeSync(fd, bytes, from, half);
-    if (turn(`write ${place}`)) throw failure(`write ${place}`);
-    return writeSync(fd, bytes, offset, length);
+    if (plan.how !== "error") writeSync(fd, bytes, from, (length ?? bytes.length - from) >> 1);
+    return failWriting(`write ${place}`);
   }) as typeof writeSync;
 
   void (async () => {
@@ -131,10 +139,9 @@ function install(plan: FaultPlan): void {
     (prototype as unknown as Calls)["write"] = async function (this: unknown, b: Uint8Array, at = 0, n?: number) {
       const place = handles.get(this as object);
       if (place === undefined) return write.call(this, b, at, n);
-      if (plan.how !== "error" && Atomics.load(counter, 0) + 1 === plan.at)
-        await write.call(this, b, at, (n ?? b.length - at) >> 1);
-      if (turn(`write ${place}`)) throw failure(`write ${place}`);
-      return write.call(this, b, at, n);
+      if (!isTheOne(`write ${place}`)) return write.call(this, b, at, n);
+      if (plan.how !== "error") await write.call(this, b, at, (n ?? b.length - at) >> 1);
+      return failWriting(`write ${place}`);
     } as Call;
   })();
 
