@@ -118,11 +118,7 @@ export async function decompressIndex(bytes: Uint8Array, limit = MAX_INDEX_BYTES
   const frames: Uint8Array[] = [];
   let left = limit;
   for (let at = 0; at < bytes.length || frames.length === 0; ) {
-    const options = { maxOutputLength: left, params: DECODER, info: true };
-    const frame = (await decompressAsync(bytes.subarray(at), options)) as unknown as {
-      buffer: Uint8Array;
-      engine: { bytesWritten: number };
-    };
+    const frame = asFrame(await decompressAsync(bytes.subarray(at), { ...DECODER, maxOutputLength: left }));
     frames.push(frame.buffer);
     left -= frame.buffer.length;
     at += frame.engine.bytesWritten;
@@ -142,11 +138,7 @@ export function decompressedAtOnce(bytes: Uint8Array, limit: number): Uint8Array
     const rest = bytes.subarray(at);
     // One byte more than it says, so that one portion is enough; what it says may be anything.
     const chunkSize = Math.min(MiB, Math.max(16 * 1024, (contentSize(rest) ?? rest.length * 8) + 1));
-    const options = { maxOutputLength: left, params: DECODER, info: true, chunkSize };
-    const frame = zstdDecompressSync(rest, options) as unknown as {
-      buffer: Uint8Array;
-      engine: { bytesWritten: number };
-    };
+    const frame = asFrame(zstdDecompressSync(rest, { ...DECODER, maxOutputLength: left, chunkSize }));
     frames.push(frame.buffer);
     left -= frame.buffer.length;
     at += frame.engine.bytesWritten;
@@ -154,7 +146,12 @@ export function decompressedAtOnce(bytes: Uint8Array, limit: number): Uint8Array
   return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
 }
 
-const DECODER = { [constants.ZSTD_d_windowLogMax]: 27 };
+const DECODER = { params: { [constants.ZSTD_d_windowLogMax]: 27 }, info: true };
+
+/** What `info: true` makes node's decoder give: the content of the first frame, and how many bytes that frame had. */
+function asFrame(given: unknown): { readonly buffer: Uint8Array; readonly engine: { readonly bytesWritten: number } } {
+  return given as ReturnType<typeof asFrame>;
+}
 
 /**
  * One frame that says what it holds, as nearly all are, decoded right into its place: pieces would be copied there, and
@@ -164,11 +161,8 @@ async function decodedWhole(bytes: Uint8Array, limit: number): Promise<Uint8Arra
   const size = contentSize(bytes);
   if (size === undefined || size > limit) return undefined;
   // One byte more, so that one portion is enough.
-  const options = { chunkSize: size + 1, maxOutputLength: limit, params: DECODER, info: true };
-  const { buffer, engine } = (await decompressAsync(bytes, options)) as unknown as {
-    buffer: Uint8Array;
-    engine: { bytesWritten: number };
-  };
+  const options = { ...DECODER, chunkSize: size + 1, maxOutputLength: limit };
+  const { buffer, engine } = asFrame(await decompressAsync(bytes, options));
   return engine.bytesWritten === bytes.length ? buffer : undefined;
 }
 
@@ -202,7 +196,7 @@ async function decodedInto(bytes: Uint8Array, limit: number): Promise<Uint8Array
 
 async function* decodedPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; ) {
-    const zstd = createZstdDecompress({ chunkSize: MiB, params: DECODER });
+    const zstd = createZstdDecompress({ chunkSize: MiB, params: DECODER.params });
     try {
       zstd.end(bytes.subarray(at));
       for await (const piece of zstd as AsyncIterable<Uint8Array>) yield piece;
