@@ -195,7 +195,7 @@ async function publishMonolithic(
     await compress();
   } else {
     // Written to disk while zstd's threads compress; it appears when the compressed form is there.
-    const compressed = Promise.all([compress(), after]);
+    const compressed = together([compress(), after]);
     const plain = writeFile(job, "repodata.json", content(), expect, compressed);
     await together([compressed, plain]);
     written();
@@ -203,7 +203,7 @@ async function publishMonolithic(
 }
 
 /** Waits for all of them, also where one fails: what still writes must not do so when others may. */
-async function together(works: readonly Promise<unknown>[]): Promise<void> {
+async function together(works: readonly (Promise<unknown> | undefined)[]): Promise<void> {
   for (const work of await Promise.allSettled(works)) if (work.status === "rejected") throw work.reason;
 }
 
