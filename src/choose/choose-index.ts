@@ -1,14 +1,6 @@
 import type { Whereabouts } from "../conda/match-spec.ts";
-import {
-  entryAt,
-  isNamedAs,
-  nameAt,
-  nth,
-  RECORD_MAPS,
-  type RecordMap,
-  type Repodata,
-  SPAN,
-} from "../index/repodata.ts";
+import { isNamedAs, nameAt } from "../index/record-names.ts";
+import { entryAt, nth, RECORD_MAPS, type RecordMap, type Repodata, SPAN } from "../index/repodata.ts";
 import { fieldsAt, wanting } from "./fields.ts";
 import { Newest, VersionTable } from "./newest.ts";
 import { type Plan, RecordRules } from "./record-rules.ts";

@@ -67,6 +67,16 @@ export function skipString(bytes: Uint8Array, at: number): number {
   throw new JsonBytesError("string without an end", at);
 }
 
+/** Whether two values are strings that are spelled the same, without escapes. */
+export function sameString(bytes: Uint8Array, a: number, b: number): boolean {
+  if (bytes[a] !== 34 || bytes[b] !== 34) return false;
+  for (let i = 1; ; i++) {
+    const c = bytes[a + i] as number;
+    if (c !== bytes[b + i] || c === 92) return false;
+    if (c === 34) return true;
+  }
+}
+
 function skipEscape(bytes: Uint8Array, at: number): number {
   const c = bytes[at + 1];
   // " / \ b f n r t

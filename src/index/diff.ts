@@ -1,4 +1,5 @@
-import { type Entries, keyAt, nameIn, nth, RECORD_MAPS, type Repodata, SPAN } from "./repodata.ts";
+import { nameIn } from "./record-names.ts";
+import { type Entries, keyAt, nth, RECORD_MAPS, type Repodata, SPAN } from "./repodata.ts";
 
 /**
  * The names of packages, in lower case, whose records are not the same in two indexes: byte for byte, in the same maps,

@@ -10,17 +10,8 @@ import {
   recordsAfter,
   removedAfter,
 } from "./merge.ts";
-import {
-  countRecords,
-  eachRecord,
-  findRecord,
-  mapOf,
-  placesByName,
-  RECORD_MAPS,
-  type RecordMap,
-  readRepodata,
-  recordAt,
-} from "./repodata.ts";
+import { placesByName, recordAt } from "./record-names.ts";
+import { countRecords, eachRecord, findRecord, mapOf, RECORD_MAPS, type RecordMap, readRepodata } from "./repodata.ts";
 
 /** File names, few enough to meet, some of them no package's and some beyond the first plane of Unicode. */
 const fileName = fc.oneof(

@@ -4,7 +4,8 @@ import type { IndexFiles } from "../index/index-files.ts";
 import { indexInfo } from "../index/index-info.ts";
 import { type IndexChange, mergeRepodata, type NewRecord } from "../index/merge.ts";
 import { patchRepodata } from "../index/patch.ts";
-import { findRecord, nameIn, type Repodata, readRepodata } from "../index/repodata.ts";
+import { nameIn } from "../index/record-names.ts";
+import { findRecord, type Repodata, readRepodata } from "../index/repodata.ts";
 import type { Addition, NextIndex, SubdirWish } from "./subdir-job.ts";
 
 /** What to make of a subdir's index, and of the one before patches where there is one. */

@@ -2,7 +2,7 @@ import { loadVersions } from "../conda/version.ts";
 import { currentRepodata, type RecordsByName } from "../index/current-repodata.ts";
 import type { IndexRecord } from "../index/index-record.ts";
 import { isGone, removedAfter } from "../index/merge.ts";
-import { nameIn, type Place, placesByName, recordAt } from "../index/repodata.ts";
+import { nameIn, type Place, placesByName, recordAt } from "../index/record-names.ts";
 import { type SubdirJob, writeDerived } from "./subdir-job.ts";
 
 /** Writes `current_repodata.json`, the small index of conda's classic solver, from the records that the index has now. */

@@ -1,6 +1,7 @@
 import { infoValue } from "../index/index-info.ts";
 import { isGone, removedAfter } from "../index/merge.ts";
-import { mapOf, nameIn, placesByName, recordAt } from "../index/repodata.ts";
+import { nameIn, placesByName, recordAt } from "../index/record-names.ts";
+import { mapOf } from "../index/repodata.ts";
 import {
   makeShard,
   makeShardIndex,
