@@ -172,7 +172,7 @@ const second = packages(
 
 /** The changes by which the phases of a run are told: databases, then the index files in their order. */
 function covers(changes: readonly string[], order: readonly string[]): void {
-  const places = order.map((file) => changes.findIndex((c) => /^(rename|link)/.test(c) && c.endsWith(file)));
+  const places = order.map((file) => changes.findIndex((c) => /^(rename|link|open)/.test(c) && c.endsWith(file)));
   assert.ok(!places.includes(-1), `${order[places.indexOf(-1)]} is among ${changes.join(", ")}`);
   assert.deepEqual(
     places,

@@ -5,14 +5,13 @@ import {
   type Dirent,
   fsyncSync,
   openSync,
-  renameSync,
   rmSync,
   type Stats,
   statSync,
   writeSync,
 } from "node:fs";
 import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { MirrorError, TargetError } from "../errors.ts";
 import { digestOfFile } from "../transfer/digest.ts";
@@ -98,7 +97,8 @@ export async function openFolder(path: string): Promise<Store> {
       return s?.isFile() ? { path, size: s.size, version: versionOf(s) } : undefined;
     },
     async *list(folder, signal) {
-      const entries = await readdir(at(folder), { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
+      const where = at(folder);
+      const entries = await readdir(where, { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
         if (e.code === "ENOENT") return [];
         throw refuse(e);
       });
@@ -110,7 +110,7 @@ export async function openFolder(path: string): Promise<Store> {
         }
         if (!entry.isFile() && !entry.isSymbolicLink()) continue;
         // Synchronous: a trip through the thread pool a file costs ten times what asking the file system costs.
-        const s = statSync(join(at(folder), entry.name), { throwIfNoEntry: false });
+        const s = statSync(`${where}/${entry.name}`, { throwIfNoEntry: false });
         if (s?.isFile()) yield { path: `${folder}/${entry.name}`, size: s.size, version: versionOf(s) };
       }
     },
@@ -177,28 +177,30 @@ export async function openFolder(path: string): Promise<Store> {
       }
     },
     async putNew(prefix, files, signal) {
-      /** What the folders that are written to hold already: one listing costs less than asking for each name. */
-      const there = new Map<string, ReadonlySet<string>>();
+      /** The folders that are written to, and what they hold already: one listing costs less than asking for each name. */
+      const there = new Map<string, { readonly folder: string; readonly names: ReadonlySet<string> }>();
       let written = 0;
       try {
         const { first, rest } = takeFirst(files, SYNCED_ONE_BY_ONE);
         const few = first.length < SYNCED_ONE_BY_ONE;
         for (const { path, bytes } of rest) {
-          const final = at(prefix + path);
-          const folder = dirname(final);
-          let names = there.get(folder);
-          if (!names) {
+          const end = path.lastIndexOf("/") + 1;
+          const [inside, name] = [path.slice(0, end), path.slice(end)];
+          let place = there.get(inside);
+          if (!place) {
+            const folder = at(prefix + inside);
             await prepare(folder);
-            names = new Set(await readdir(folder));
-            there.set(folder, names);
+            place = { folder, names: new Set(await readdir(folder)) };
+            there.set(inside, place);
           }
-          // What has another size was cut by a power failure.
-          if (names.has(basename(final)) && statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
-          const temporary = await temporaryPath();
-          writeNow(temporary, bytes, few);
-          try {
-            renameSync(temporary, final);
-          } catch {
+          const final = `${place.folder}/${name}`;
+          // No index names it yet: nobody looks at it before it is whole.
+          if (!place.names.has(name)) writeNow(final, bytes, few);
+          else if (statSync(final, { throwIfNoEntry: false })?.size === bytes.length) continue;
+          else {
+            // Cut by a power failure, or by the end of the process that wrote it.
+            const temporary = await temporaryPath();
+            writeNow(temporary, bytes, few);
             await renameOver(temporary, final);
           }
           if (++written % 64 === 0) {
@@ -206,7 +208,7 @@ export async function openFolder(path: string): Promise<Store> {
             await setImmediate();
           }
         }
-        if (written > 0) for (const folder of there.keys()) await syncFolder(folder);
+        if (written > 0) for (const { folder } of there.values()) await syncFolder(folder);
       } catch (e) {
         throw (e as Error).name === "AbortError" ? e : refuse(e);
       }
