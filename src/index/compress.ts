@@ -1,14 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import { promisify } from "node:util";
-import {
-  constants,
-  createZstdCompress,
-  createZstdDecompress,
-  zstdCompress,
-  zstdDecompress,
-  zstdDecompressSync,
-} from "node:zlib";
+import { constants, createZstdCompress, createZstdDecompress, zstdCompress, zstdDecompress } from "node:zlib";
 import { decodeBzip2 } from "../codec/bzip2.ts";
+import { frameContent, WINDOW } from "../codec/zstd-frames.ts";
 import { PackageError } from "../errors.ts";
 
 // The other direction of `decompressBz2`, for rooms that don't know codecs.
@@ -126,27 +120,7 @@ export async function decompressIndex(bytes: Uint8Array, limit = MAX_INDEX_BYTES
   return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
 }
 
-/**
- * Decodes something small that is `.zst`, every frame of it, without a turn of the thread pool.
- * @param limit bytes of content at most.
- * @throws the decoder's error when it is damaged or larger.
- */
-export function decompressedAtOnce(bytes: Uint8Array, limit: number): Uint8Array {
-  const frames: Uint8Array[] = [];
-  let left = limit;
-  for (let at = 0; at < bytes.length || frames.length === 0; ) {
-    const rest = bytes.subarray(at);
-    // One byte more than it says, so that one portion is enough; what it says may be anything.
-    const chunkSize = Math.min(MiB, Math.max(16 * 1024, (contentSize(rest) ?? rest.length * 8) + 1));
-    const frame = asFrame(zstdDecompressSync(rest, { ...DECODER, maxOutputLength: left, chunkSize }));
-    frames.push(frame.buffer);
-    left -= frame.buffer.length;
-    at += frame.engine.bytesWritten;
-  }
-  return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
-}
-
-const DECODER = { params: { [constants.ZSTD_d_windowLogMax]: 27 }, info: true };
+const DECODER = { params: WINDOW, info: true };
 
 /** What `info: true` makes node's decoder give: the content of the first frame, and how many bytes that frame had. */
 function asFrame(given: unknown): { readonly buffer: Uint8Array; readonly engine: { readonly bytesWritten: number } } {
@@ -158,7 +132,7 @@ function asFrame(given: unknown): { readonly buffer: Uint8Array; readonly engine
  * would wait to be collected meanwhile (76 MB of an index of 245). Undefined for any other.
  */
 async function decodedWhole(bytes: Uint8Array, limit: number): Promise<Uint8Array | undefined> {
-  const size = contentSize(bytes);
+  const size = frameContent(bytes);
   if (size === undefined || size > limit) return undefined;
   // One byte more, so that one portion is enough.
   const options = { ...DECODER, chunkSize: size + 1, maxOutputLength: limit };
@@ -167,7 +141,7 @@ async function decodedWhole(bytes: Uint8Array, limit: number): Promise<Uint8Arra
 }
 
 async function decodedInto(bytes: Uint8Array, limit: number): Promise<Uint8Array> {
-  let size = contentSize(bytes);
+  let size = frameContent(bytes);
   if (size === undefined) {
     // Decoding takes a tenth of what a scan takes: counting first is cheaper than room for two copies.
     size = 0;
@@ -204,25 +178,6 @@ async function* decodedPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
       zstd.destroy();
     }
     at += zstd.bytesWritten;
-  }
-}
-
-/** What the head of a zstd frame says that it holds (RFC 8878 §3.1.1.1); undefined where it does not say. */
-function contentSize(bytes: Uint8Array): number | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (bytes.length < 18 || view.getUint32(0, true) !== 0xfd2fb528) return undefined;
-  const descriptor = bytes[4] as number;
-  const single = (descriptor & 32) !== 0;
-  const at = 5 + (single ? 0 : 1) + ([0, 1, 2, 4][descriptor & 3] as number);
-  switch (descriptor >> 6) {
-    case 0:
-      return single ? view.getUint8(at) : undefined;
-    case 1:
-      return view.getUint16(at, true) + 256;
-    case 2:
-      return view.getUint32(at, true);
-    default:
-      return Number(view.getBigUint64(at, true));
   }
 }
 

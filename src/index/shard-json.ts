@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
+import { decodeFrames } from "../codec/zstd-frames.ts";
 import { stringAt } from "../conda/json-bytes.ts";
-import { decompressedAtOnce, decompressIndex } from "./compress.ts";
+import { decompressIndex } from "./compress.ts";
 import { JsonOut } from "./json-out.ts";
 import { MsgpackReader } from "./msgpack-reader.ts";
 import { fileNameOf, type RecordMap } from "./repodata.ts";
@@ -39,8 +40,7 @@ const AT_ONCE = 128 * 1024;
  */
 export async function readShardJson(bytes: Uint8Array, sha256: string, out?: JsonOut): Promise<ShardContent> {
   if (hash("sha256", bytes, "hex") !== sha256) throw new Error("its bytes differ from its name");
-  const plain =
-    bytes.length <= AT_ONCE ? decompressedAtOnce(bytes, MAX_SHARD) : await decompressIndex(bytes, MAX_SHARD);
+  const plain = bytes.length <= AT_ONCE ? decodeFrames(bytes, MAX_SHARD) : await decompressIndex(bytes, MAX_SHARD);
   return readShardContent(new MsgpackReader(plain), out ?? new JsonOut(plain.length));
 }
 

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { constants, zstdCompressSync } from "node:zlib";
 import { decode, encode } from "@msgpack/msgpack";
+import { FramePacker } from "../codec/zstd-frames.ts";
 import { decompressIndex } from "./compress.ts";
 import { MsgpackWriter } from "./msgpack.ts";
 import { MsgpackReader } from "./msgpack-reader.ts";
@@ -36,6 +37,7 @@ const SHARD_PARAMS = {
 };
 
 const writer = new MsgpackWriter();
+const packer = new FramePacker(SHARD_PARAMS);
 
 /**
  * The shard of one package name (CEP 16 §Shard format): all its records, in the order of file names. Same records, same bytes.
@@ -71,11 +73,7 @@ export function makeShard(records: readonly ShardRecord[], removed: readonly str
   writer.array(removed.length);
   for (const fileName of [...removed].sort()) writer.text(fileName);
   const plain = writer.take();
-  const bytes = zstdCompressSync(plain, {
-    pledgedSrcSize: plain.length,
-    params: SHARD_PARAMS,
-    chunkSize: Math.max(1024, plain.length),
-  });
+  const bytes = packer.pack(plain);
   return { sha256: hash("sha256", bytes, "hex"), bytes, size: plain.length };
 }
 

@@ -1,4 +1,5 @@
-import { createZstdDecompress, zstdDecompressSync } from "node:zlib";
+import { createZstdDecompress } from "node:zlib";
+import { decodeFrames } from "../codec/zstd-frames.ts";
 import { type ArchiveFormat, formatOf } from "../conda/file-name.ts";
 import { MirrorError, PackageError } from "../errors.ts";
 import { LIMITS } from "./limits.ts";
@@ -127,7 +128,8 @@ async function checkFormat(fileName: string, file: ReadAt): Promise<ArchiveForma
     });
   if (!format) throw refuse("its name ends in neither .conda nor .tar.bz2");
   if (file.size === 0) throw refuse("it is empty");
-  const magic = Buffer.from(await file.read(0, Math.min(4, file.size)));
+  const first = await file.read(0, Math.min(4, file.size));
+  const magic = Buffer.from(first.buffer, first.byteOffset, first.length);
   const seen =
     magic.subarray(0, 3).toString("latin1") === "BZh"
       ? "tar.bz2"
@@ -175,20 +177,11 @@ async function readConda(fileName: string, file: ReadAt, tar: TarReader, warning
   tar.end();
 }
 
-/** Every frame of a zstd file, with windows up to zstd's usual 128 MiB: node's decoders stop after the first, and tell where. */
+/** Every frame of a zstd file, with windows up to zstd's usual 128 MiB. */
 function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
   const limit = decodedLimit(raw.length);
-  const frames: Uint8Array[] = [];
   try {
-    for (let at = 0, decoded = 0; at < raw.length; ) {
-      const frame = zstdDecompressSync(raw.subarray(at), {
-        maxOutputLength: Math.max(1, limit - decoded),
-        info: true,
-      }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
-      frames.push(frame.buffer);
-      decoded += frame.buffer.length;
-      at += frame.engine.bytesWritten;
-    }
+    return decodeFrames(raw, limit);
   } catch (e) {
     if ((e as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw bomb(what, limit);
     throw new PackageError("DAMAGED", {
@@ -198,7 +191,6 @@ function decodeSmall(raw: Uint8Array, what: string): Uint8Array {
       cause: e,
     });
   }
-  return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
 }
 
 async function decodeLarge(raw: Uint8Array, tar: TarReader, what: string): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Transform } from "node:stream";
-import { crc32, createInflateRaw, createZstdDecompress, zstdDecompressSync } from "node:zlib";
+import { crc32, createInflateRaw, createZstdDecompress } from "node:zlib";
 import { decodeBzip2 } from "../codec/bzip2.ts";
+import { decodeFrame } from "../codec/zstd-frames.ts";
 import { formatOf } from "../conda/file-name.ts";
 import { MirrorError, PackageError } from "../errors.ts";
 import type { ReadAt } from "../package/read-at.ts";
@@ -124,16 +125,10 @@ async function decode(file: ReadAt, tar: TarReader, meter: Meter, damaged: (why:
     let at = 0;
     try {
       while (at < bytes.length) {
-        const frame = zstdDecompressSync(bytes.subarray(at), {
-          maxOutputLength: SMALL_DECODED,
-          info: true,
-        }) as unknown as {
-          buffer: Uint8Array;
-          engine: { bytesWritten: number };
-        };
-        at += frame.engine.bytesWritten;
-        meter.count(frame.buffer.length);
-        if (tar.push(frame.buffer)) return;
+        const { content, bytes: taken } = decodeFrame(bytes.subarray(at), SMALL_DECODED);
+        at += taken;
+        meter.count(content.length);
+        if (tar.push(content)) return;
       }
       tar.end();
       return;
