@@ -65,6 +65,8 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
       wishes.set(subdir, patch ? { ...wish, patch } : wish);
       read.set(subdir, files);
     }
+    // They end while the index is written.
+    void run.readers.close();
     const now = (options.now ?? Date.now)();
     // No signal: after an interruption, what was read must be in the index.
     const published = await publish(store, wishes, { files: indexFilesOf(settings), warn, now });

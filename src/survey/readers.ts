@@ -29,12 +29,14 @@ export interface Readers {
    * @throws Error when a thread dies.
    */
   read(folder: string, subdir: string, fileNames: readonly string[], signal: AbortSignal): AsyncGenerator<Surveyed>;
+  /** Ends the threads; nothing can be read after that. May be called again. */
   close(): Promise<void>;
 }
 
 /** @param count threads; they are started when there is something to read. */
 export function openReaders(count: number, options: SurveyOptions): Readers {
-  let workers: Worker[] = [];
+  const workers: Worker[] = [];
+  let closed: Promise<void> | undefined;
   const start = (needed: number) => {
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
     const entry = new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url);
@@ -100,9 +102,9 @@ export function openReaders(count: number, options: SurveyOptions): Readers {
         for (const off of listeners) off();
       }
     },
-    async close() {
-      await Promise.all(workers.map((w) => w.terminate()));
-      workers = [];
+    close() {
+      closed ??= Promise.all(workers.map((w) => w.terminate())).then(() => undefined);
+      return closed;
     },
   };
 }
