@@ -47,7 +47,7 @@ const LARGE = 32 * 1024 * 1024;
 function scanned(store: Store, path: string, { bytes, version }: { bytes: Uint8Array; version: string }): Repodata {
   const last = lastScanned.get(store);
   const again = last?.path === path && last.version === version ? shapedAs(last.shape, bytes) : undefined;
-  lastScanned.delete(store);
+  if (last?.path === path) lastScanned.delete(store);
   if (again) return again;
   const index = readRepodata(bytes);
   if (bytes.length >= LARGE) lastScanned.set(store, { path, version, shape: shapeOf(index) });
