@@ -9,6 +9,11 @@ import { type ApiClient, openApi } from "./transfer/api.ts";
 import { type HttpClient, type HttpSettings, openHttp, proxiesOf } from "./transfer/http.ts";
 import { paceSettings } from "./transfer/pace.ts";
 
+/** Something that holds connections. */
+interface Closable {
+  close(): Promise<void>;
+}
+
 /** What a run speaks to other machines with. */
 export interface Clients {
   readonly requests: HttpSettings;
@@ -19,6 +24,10 @@ export interface Clients {
   readonly http: HttpClient;
   /** Requests to services. */
   readonly api: ApiClient;
+  /** Hands over something that is to be closed with these. */
+  readonly closing: (one: Closable) => void;
+  /** Ends all connections; to be called in every way out. */
+  close(): Promise<void>;
 }
 
 /** @throws UsageError BAD_CONFIG when the file of credentials that the environment names can't be used */
@@ -42,7 +51,17 @@ export async function openClients(
   const credentials = await openCredentialStore({ env, now, warn, post });
   const prove = prover(credentialsOf(settings), credentials);
   const api = openApi(requests, prove);
-  return { requests, credentials, prove, http: openHttp(requests, prove), api };
+  const http = openHttp(requests, prove);
+  const open: Closable[] = [http, api];
+  return {
+    requests,
+    credentials,
+    prove,
+    http,
+    api,
+    closing: (one) => void open.push(one),
+    close: async () => void (await Promise.all(open.splice(0).map((one) => one.close()))),
+  };
 }
 
 /** What the settings say of S3 servers. */

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { publishChannelFiles } from "./channel-files.ts";
-import { openClients, s3Of } from "./clients.ts";
+import { type Clients, openClients, s3Of } from "./clients.ts";
 import { formatOf, isSubdir } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
@@ -51,11 +51,13 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
   const began = performance.now();
   const env = options.env ?? process.env;
   const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
-  const store = await openChannel(options, settings, env);
-  if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
-  const run = await openRun(store, settings, options);
-  const warn = (message: string) => run.emit({ type: "warning", message });
+  const held = new AsyncDisposableStack();
+  const warn = (message: string) => options.onEvent?.({ type: "warning", message });
   try {
+    const clients = held.adopt(await openClients(settings, { env, now: () => systemClock.now(), warn }), close);
+    const store = held.adopt(await openChannel(options, settings, { clients, env, warn }), close);
+    if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
+    const run = await openRun(store, settings, options, held);
     const wishes = new Map<string, SubdirWish>();
     const read = new Map<string, ReadFile[]>();
     const patches = options.patch === undefined ? new Map<string, Patch>() : await readPatches(options.patch, warn);
@@ -79,15 +81,19 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     const written = write_channeldata || write_html ? await store.exclusive(() => publishChannelFiles(job)) : [];
     return report(run, published, written, began);
   } finally {
-    run.cache.close();
-    await Promise.all([run.readers.close(), store.close()]);
+    // What was opened last is closed first.
+    await held.disposeAsync();
   }
 }
 
+const close = (one: { close(): void | Promise<void> }): Promise<void> => Promise.resolve(one.close());
+
 /** The channel, as `mirror` opens its target. */
-async function openChannel(options: IndexOptions, settings: Settings, env: NodeJS.ProcessEnv): Promise<Store> {
-  const warn = (message: string) => options.onEvent?.({ type: "warning", message });
-  const clients = await openClients(settings, { env, now: () => systemClock.now(), warn });
+function openChannel(
+  options: IndexOptions,
+  settings: Settings,
+  { clients, env, warn }: { clients: Clients; env: NodeJS.ProcessEnv; warn: (message: string) => void },
+): Promise<Store> {
   return openStore(options.channel, undefined, {
     ...clients,
     env,
@@ -102,8 +108,14 @@ async function openChannel(options: IndexOptions, settings: Settings, env: NodeJ
   });
 }
 
-async function openRun(store: Store, settings: Settings, options: IndexOptions): Promise<Run> {
-  const readers = openReaders(options.threads ?? availableParallelism(), { facts: settings.write_channeldata });
+async function openRun(
+  store: Store,
+  settings: Settings,
+  options: IndexOptions,
+  held: AsyncDisposableStack,
+): Promise<Run> {
+  const threads = options.threads ?? availableParallelism();
+  const readers = held.adopt(openReaders(threads, { facts: settings.write_channeldata }), close);
   const cache = await cachePath(store);
   // Without notes on what was read everything has to be.
   if (cache !== undefined && !existsSync(cache)) readers.prepare();
@@ -113,7 +125,7 @@ async function openRun(store: Store, settings: Settings, options: IndexOptions):
     signal: options.signal ?? new AbortController().signal,
     emit: options.onEvent ?? (() => undefined),
     readers,
-    cache: await openFileCache(cache),
+    cache: held.adopt(await openFileCache(cache), close),
     failed: [],
     counts: { read: 0, kept: 0, removed: 0 },
   };

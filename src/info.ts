@@ -101,7 +101,7 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
   } catch (e) {
     throw signal.aborted ? new InterruptedError(e) : e;
   } finally {
-    await Promise.all([clients.http.close(), clients.api.close(), scratch.remove()]);
+    await Promise.all([clients.close(), scratch.remove()]);
   }
 }
 

@@ -109,10 +109,21 @@ export interface Run {
 }
 
 /**
- * Opens everything that a run works with.
+ * Opens everything that a run works with. What was opened when something fails is closed again.
  * @throws UsageError, TargetError
  */
 export async function openRun(options: MirrorOptions, settings: Settings): Promise<Run> {
+  // What was opened last is closed first.
+  const held = new AsyncDisposableStack();
+  try {
+    return await opened(options, settings, held);
+  } catch (e) {
+    await held.disposeAsync();
+    throw e;
+  }
+}
+
+async function opened(options: MirrorOptions, settings: Settings, held: AsyncDisposableStack): Promise<Run> {
   const signal = options.signal ?? new AbortController().signal;
   const clock = options.clock ?? systemClock;
   const env = options.env ?? process.env;
@@ -123,7 +134,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
   const clients = await openClients(settings, { env, now: () => clock.now(), warn });
-  const { requests, prove, http, api } = clients;
+  held.defer(() => clients.close());
   // Whoever only asks why needs no target.
   const targets =
     options.explain !== undefined && options.target.length === 0
@@ -141,8 +152,10 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
           sinceManifest: options.sinceManifest,
           warn,
         });
+  held.defer(async () => void (await Promise.all(targets.map((target) => target.close()))));
   // A dry run leaves the target as it is.
   const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
+  held.defer(() => scratch.remove());
   const context = sourceContext(options, settings, {
     ...clients,
     retry,
@@ -159,7 +172,8 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
   const threads = Math.min(MOST_THREADS, availableParallelism());
   // Whether channels have anything new shows only when they are read: a thread may not be needed at all.
   const atOnce = sources.filter((s) => !s.channel).length;
-  const receivers = startReceivers(threads, atOnce, { http: requests, prove }, signal);
+  const receivers = startReceivers(threads, atOnce, { http: clients.requests, prove: clients.prove }, signal);
+  held.defer(() => receivers.close());
   let staged = 0;
   return {
     stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
@@ -176,12 +190,7 @@ export async function openRun(options: MirrorOptions, settings: Settings): Promi
     ownDeps,
     subdirs: options.subdirs,
     emit,
-    async close() {
-      await Promise.all([receivers.close(), http.close()]);
-      await scratch.remove();
-      await Promise.all(targets.map((target) => target.close()));
-      await api.close();
-    },
+    close: () => held.disposeAsync(),
   };
 }
 
@@ -214,17 +223,22 @@ async function openTargets(options: MirrorOptions, context: TargetContext): Prom
   const texts = typeof options.target === "string" ? [options.target] : options.target;
   if (options.apiKey !== undefined) checkKey(texts, options.targetType);
   if (options.attestations?.length) checkAttestations(texts, options.targetType);
-  for (const text of texts.length > 0 ? texts : [""]) {
-    const target = await openTarget(text, options.targetType, context);
-    if (targets.some((t) => t.where === target.where)) await target.close();
-    else targets.push(target);
-  }
-  if (options.sinceManifest !== undefined && !targets.some((t) => t.bundle)) {
-    throw new UsageError("BAD_FLAG", {
-      what: `--since-manifest ${options.sinceManifest}`,
-      why: "no target is a bundle",
-      next: "name one, such as --target-path bundle.tar, or leave the flag out",
-    });
+  try {
+    for (const text of texts.length > 0 ? texts : [""]) {
+      const target = await openTarget(text, options.targetType, context);
+      if (targets.some((t) => t.where === target.where)) await target.close();
+      else targets.push(target);
+    }
+    if (options.sinceManifest !== undefined && !targets.some((t) => t.bundle)) {
+      throw new UsageError("BAD_FLAG", {
+        what: `--since-manifest ${options.sinceManifest}`,
+        why: "no target is a bundle",
+        next: "name one, such as --target-path bundle.tar, or leave the flag out",
+      });
+    }
+  } catch (e) {
+    await Promise.all(targets.map((target) => target.close()));
+    throw e;
   }
   // Packages wait where they can be linked from.
   return targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined));

@@ -63,6 +63,8 @@ export interface PlaceContext {
   /** Needed for channels in buckets. */
   readonly requests?: HttpSettings;
   readonly s3?: S3Wishes;
+  /** Told of connections that a place opens for itself: they end with the run. */
+  readonly closing?: (one: { close(): Promise<void> }) => void;
   /** Needed for channels in registries. */
   readonly api?: ApiClient;
   readonly credentials?: CredentialStore;
@@ -77,9 +79,9 @@ export function openChannelPlace(address: ChannelAddress, context: PlaceContext)
   const { base } = address;
   if ("folder" in base) return folderPlace(address, resolve(base.folder), context);
   if (/^https?:/i.test(base.url)) return urlPlace(address, base.url, context);
-  const { http, retry, api, credentials, env, requests, s3 } = context;
+  const { http, retry, api, credentials, env, requests, s3, closing } = context;
   if (/^s3:/i.test(base.url) && requests && s3 && credentials && env)
-    return s3Place(address, base.url, { http, requests, retry, credentials, env, s3 }, knownSubdirs());
+    return s3Place(address, base.url, { http, requests, retry, credentials, env, s3, closing }, knownSubdirs());
   if (/^oci:/i.test(base.url) && api && credentials && env)
     return ociPlace(address, base.url, { http, retry, api, credentials, env }, knownSubdirs());
   throw new SourceError("UNREADABLE", {

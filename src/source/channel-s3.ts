@@ -22,6 +22,8 @@ export interface S3ChannelContext {
   readonly credentials: CredentialStore;
   readonly env: NodeJS.ProcessEnv;
   readonly s3: S3Wishes;
+  /** Told of the connections that are opened here. */
+  readonly closing: ((one: S3Client) => void) | undefined;
 }
 
 /**
@@ -32,7 +34,7 @@ export interface S3ChannelContext {
 export function s3Place(
   address: ChannelAddress,
   base: string,
-  { http, requests, retry, credentials, env, s3 }: S3ChannelContext,
+  { http, requests, retry, credentials, env, s3, closing }: S3ChannelContext,
   known: readonly string[],
 ): ChannelPlace {
   const bucket = parseS3Address(base);
@@ -45,6 +47,7 @@ export function s3Place(
     retryAttempts: retry.attempts,
     clock: retry.clock,
   });
+  closing?.(client);
   const keyOf = (at: string): string => decodeURIComponent(at.slice(base.length));
   const packageAt = (at: string): PackagePlace => {
     if (!/^s3:/i.test(at))

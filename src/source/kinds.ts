@@ -37,6 +37,8 @@ export interface SourceContext {
   /** What a source that opens connections of its own makes them with. */
   readonly requests: HttpSettings;
   readonly s3: S3Wishes;
+  /** Told of connections that a source opens for itself: they end with the run. */
+  readonly closing: (one: { close(): Promise<void> }) => void;
   readonly retry: Omit<RetryOptions, "signal">;
   readonly env: NodeJS.ProcessEnv;
   readonly channels: ChannelLookup;
