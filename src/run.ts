@@ -168,8 +168,9 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
   const sources = await Promise.all(options.sources.map((text) => openSource(text, options.sourceType, context)));
   const ownDeps = wantsOwnDeps(options, sources) ? { platforms: options.platforms ?? [] } : undefined;
   for (const target of removal ? targets : []) if (!target.index && !target.held) throw cantFollow(target);
-  // Last, when nothing can fail any more: a thread keeps the process alive until it is ended.
-  const threads = Math.min(MOST_THREADS, availableParallelism());
+  // Last, when nothing can fail any more: a thread keeps the process alive until it is ended. Who only tells receives nothing.
+  const receives = !options.dryRun && options.explain === undefined;
+  const threads = receives ? Math.min(MOST_THREADS, availableParallelism()) : 0;
   // Whether channels have anything new shows only when they are read: a thread may not be needed at all.
   const atOnce = sources.filter((s) => !s.channel).length;
   const receivers = startReceivers(threads, atOnce, { http: clients.requests, prove: clients.prove }, signal);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { subscribe } from "node:diagnostics_channel";
 import type { Socket } from "node:net";
 import { test } from "node:test";
-import { indexChannel, info, mirror } from "../src/main.ts";
+import { indexChannel, info, type MirrorOptions, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { carelessS3 } from "./servers/careless-s3.ts";
 import { channelOf, filesOf } from "./support/channels.ts";
@@ -47,5 +47,26 @@ test("no connection outlives the run that opened it", async () => {
     const { open, all } = await connections(run);
     assert.notEqual(all, 0, name);
     assert.equal(open, 0, name);
+  }
+});
+
+test("only what is received takes threads: a dry run and an explanation start none", async () => {
+  let started = 0;
+  const count = () => void started++;
+  process.on("worker", count);
+  const source = await channelOf([pkg]);
+  const threads = async (sources: readonly string[], more: Partial<MirrorOptions>): Promise<number> => {
+    started = 0;
+    await mirror({ sources, target: temporary(), env: {}, ...more });
+    return started;
+  };
+  try {
+    for (const sources of [[source], [packageFile]]) {
+      assert.notEqual(await threads(sources, {}), 0);
+      assert.equal(await threads(sources, { dryRun: true }), 0);
+      assert.equal(await threads(sources, { explain: "pkg" }), 0);
+    }
+  } finally {
+    process.off("worker", count);
   }
 });
