@@ -25,7 +25,7 @@ export async function offered(sources: readonly Source[], run: Run): Promise<Fol
   const channels = sources.flatMap((s) => s.channel ?? []);
   const following = await follow(channels, chosen.refs, run);
   // What was not seen can't be told from what is not there.
-  if (found.failures.length > 0) following.incomplete = true;
+  if (found.failures.length + chosen.failures.length > 0) following.incomplete = true;
   noteUnoffered(following, chosen.refs, run);
   keepUnseen(following, run);
   following.refs.unshift(...chosen.refs);

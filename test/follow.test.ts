@@ -215,6 +215,21 @@ test("a subdir that can't be read takes nothing with it, and the others are foll
   assert.equal(listed(target, "linux-64").length, 2 + many.length);
 });
 
+test("a package that could not be looked into for the rules stays, and what else would go with it", async () => {
+  const server = await fileServer(Object.fromEntries([a1, b, c].map((p) => [p.fileName, p.bytes])));
+  const sources = [a1, b, c].map((p) => `${server.url}/${p.fileName}`);
+  const target = temporary();
+  await runAt(NOW, { sources, target, include: ["*"], delete: true });
+  server.misdeeds.set(b.fileName, [{ status: 500 }]);
+  const options = { sources: sources.slice(0, 2), target, include: ["*"], delete: true };
+  const hiccup = await runAt(NOW, options);
+  assert.deepEqual([hiccup.removed, hiccup.failed, hiccup.exitCode], [0, 1, 1]);
+  assert.deepEqual(listed(target, "linux-64"), [b.fileName, c.fileName]);
+  const again = await runAt(NOW, options);
+  assert.deepEqual([again.removed, again.exitCode], [1, 0]);
+  assert.deepEqual(listed(target, "linux-64"), [b.fileName]);
+});
+
 test("a package that fails leaves the rest published, and is tried again next time", async () => {
   const upstream = await upstreamOf([a1, b, c]);
   const [sources, target] = [[upstream.server.url], temporary()];
