@@ -8,7 +8,7 @@ import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
-import { TargetError, UsageError } from "./errors.ts";
+import { isInterruption, TargetError, UsageError } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
 import { infoValue } from "./index/index-info.ts";
 import type { Patch } from "./index/patch.ts";
@@ -62,7 +62,10 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     const read = new Map<string, ReadFile[]>();
     const patches = options.patch === undefined ? new Map<string, Patch>() : await readPatches(options.patch, warn);
     for (const subdir of await subdirsOf(store, options.subdirs ?? [], warn)) {
-      const { wish, files } = await survey(subdir, run);
+      const surveyed = run.signal.aborted ? undefined : await unlessInterrupted(survey(subdir, run), run);
+      // What was read of other subdirs is indexed.
+      if (!surveyed) break;
+      const { wish, files } = surveyed;
       const patch = patches.get(subdir);
       wishes.set(subdir, patch ? { ...wish, patch } : wish);
       read.set(subdir, files);
@@ -71,14 +74,16 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     void run.readers.close();
     const now = (options.now ?? Date.now)();
     // No signal: after an interruption, what was read must be in the index.
-    const published = await publish(store, wishes, { files: indexFilesOf(settings), warn, now });
+    const nothing = run.signal.aborted && wishes.size === 0;
+    const published = nothing ? [] : await publish(store, wishes, { files: indexFilesOf(settings), warn, now });
     for (const p of published) {
       run.emit({ type: "published", ...p });
       run.cache.remember(p.subdir, read.get(p.subdir) ?? [], p.version);
     }
     const { write_channeldata, write_html } = settings;
     const job = { store, cache: run.cache, published, channeldata: write_channeldata, html: write_html };
-    const written = write_channeldata || write_html ? await store.exclusive(() => publishChannelFiles(job)) : [];
+    const written =
+      !nothing && (write_channeldata || write_html) ? await store.exclusive(() => publishChannelFiles(job)) : [];
     return report(run, published, written, began);
   } finally {
     // What was opened last is closed first.
@@ -244,9 +249,20 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   };
 }
 
+/** What comes of a work; undefined where an interruption ended it. */
+async function unlessInterrupted<T>(work: Promise<T>, { signal }: Run): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (e) {
+    if (isInterruption(e, signal)) return undefined;
+    throw e;
+  }
+}
+
 /** Run exports are asked of the cache only where there is no run_exports.json to keep them. */
 async function knownRunExports(subdir: string, run: Run): Promise<Pick<SubdirWish, "runExports">> {
-  if (await run.store.stat(`${subdir}/run_exports.json`, run.signal)) return {};
+  // No signal: what was read shall not be lost to an interruption.
+  if (await run.store.stat(`${subdir}/run_exports.json`)) return {};
   const known = new Map<string, Uint8Array>();
   for (const { fileName, runExports } of run.cache.runExports(subdir)) known.set(fileName, Buffer.from(runExports));
   return { runExports: known };

@@ -322,3 +322,21 @@ test("an interrupted run indexes what it read, and the next one goes on", async 
   assert.equal(next.read, 200 - report.read);
   assert.equal(listed(channel, "noarch").length, 200);
 });
+
+test("what was read of one subdir is indexed when the run is interrupted before the others; before the first, nothing is touched", async () => {
+  const some = Array.from({ length: 20 }, (_, i) => buildConda({ name: `p${i}`, subdir: "linux-64", build: "h0_0" }));
+  const channel = channelOf({ "linux-64": some, noarch: [a], "osx-64": [] });
+  const stop = new AbortController();
+  const onEvent = (e: IndexEvent) => {
+    if (e.type === "read" && e.subdir === "linux-64") stop.abort();
+  };
+  const files = visible(channel);
+  const before = await index(channel, { signal: AbortSignal.abort() });
+  assert.deepEqual([before.exitCode, before.interrupted, before.written], [130, true, []]);
+  assert.deepEqual(visible(channel), files);
+  const report = await index(channel, { signal: stop.signal, onEvent });
+  assert.deepEqual([report.exitCode, report.interrupted, report.read > 0], [130, true, true]);
+  assert.equal(listed(channel, "linux-64").length, report.read);
+  const next = await index(channel);
+  assert.deepEqual([next.exitCode, next.read], [0, 21 - report.read]);
+});
