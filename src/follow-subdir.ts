@@ -7,7 +7,7 @@ import { type Following, failed, type Gone, nameOf, onlyTarget } from "./followi
 import { letGo } from "./index/let-go.ts";
 import { emptyRepodata, entryAt, entryNamed, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
 import { type Chosen, type IndexSummary, summarise } from "./index/summary.ts";
-import { type PendingEntry, writePending } from "./pending.ts";
+import { type Pending, type PendingEntry, writePending } from "./pending.ts";
 import { isAsItWas, type KnownBefore, type ReadSubdir, readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
 import type { ChannelSource } from "./source/channel.ts";
@@ -16,6 +16,7 @@ import { SHARD_INDEX } from "./source/channel-shards.ts";
 import type { PackageRef } from "./source/source.ts";
 import type { FollowedSubdir } from "./target/followed.ts";
 import type { Target } from "./target/target.ts";
+import { type ToldRunExports, toldRunExports } from "./told-run-exports.ts";
 
 /** What is remembered of one channel's subdir, and is still so. */
 interface Known {
@@ -209,9 +210,15 @@ export class Subdir {
       this.#keep(target, only ? Math.max(0, (so.known?.followed.count ?? 0) + missing - lacks) : wanted - lacks);
     const all = summaries.size < run.targets.length;
     const failures = following.failures.length;
-    await this.#offer(channel, upstream, all ? chosen : lacking, all ? wanted : lacks);
+    const count = all ? wanted : lacks;
+    const first = following.refs.length;
+    // Shards tell run exports themselves; a file of them is read when the index is not in memory any more.
+    let told: ToldRunExports | undefined;
+    const about =
+      upstream.state.file === SHARD_INDEX ? upstream : { ...upstream, runExports: (f: string) => told?.(f) };
+    const pending = await this.#offer(channel, about, all ? chosen : lacking, count);
     const before = only ? so.known?.followed : undefined;
-    const pending = { ...without(before?.waiting ?? {}, only), ...Object.fromEntries(waiting) };
+    const waits = { ...without(before?.waiting ?? {}, only), ...Object.fromEntries(waiting) };
     if (onlyTarget(run) && upstream.state.version !== undefined && failures === following.failures.length) {
       following.states.push({
         key: this.#key(channel),
@@ -220,20 +227,27 @@ export class Subdir {
           file: upstream.state.file,
           version: upstream.state.version,
           count: before ? before.count + missing : wanted,
-          ...(Object.keys(pending).length > 0 ? { waiting: pending } : {}),
+          ...(Object.keys(waits).length > 0 ? { waiting: waits } : {}),
         },
         compared: so.compared,
         shardIndex,
       });
     }
     letGo(upstream.index.bytes);
+    if (about === upstream || count === 0) return;
+    told = await toldRunExports(channel, subdir, { refs: following.refs, first, pending }, run);
   }
 
   /**
    * Makes offers of entries, or leaves them in a file for later where there are too many. Those that can't be followed are
-   * told.
+   * told. Gives the file.
    */
-  async #offer(channel: ChannelSource, upstream: Upstream, entries: Chosen, count: number): Promise<void> {
+  async #offer(
+    channel: ChannelSource,
+    upstream: Upstream,
+    entries: Chosen,
+    count: number,
+  ): Promise<Pending | undefined> {
     const { following, run, subdir } = this;
     const origin = `${channel.address.name}/${subdir}`;
     const refused = new Set(upstream.refused.keys());
@@ -243,6 +257,7 @@ export class Subdir {
       following.failures.push(failure);
       run.emit({ type: "finished", result: failure });
     };
+    let pending: Pending | undefined;
     if (following.refs.length + count > run.settings.packages_per_round) {
       const path = join(await run.sourceContext.scratch(), `pending-${following.pending.length}`);
       const passed = function* (): Generator<PendingEntry> {
@@ -255,7 +270,8 @@ export class Subdir {
       // The index itself is let go.
       const about = { ...upstream, index: emptyRepodata(subdir) };
       const offer = ({ map, fileName, record }: PendingEntry) => channel.offer(about, map, fileName, record);
-      following.pending.push({ subdir, origin, path, count: written, offer });
+      pending = { subdir, origin, path, count: written, offer };
+      following.pending.push(pending);
     } else {
       for (const { map, fileName, record } of named(upstream, entries)) {
         try {
@@ -268,6 +284,7 @@ export class Subdir {
     // Those that are no records at all.
     for (const fileName of refused)
       if (couldBeWanted(fileName, run)) tell(fileName, channel.refusal(upstream, fileName));
+    return pending;
   }
 
   /** Gives how many records go. */

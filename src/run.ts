@@ -91,6 +91,8 @@ export interface Run {
   readonly settings: Settings;
   readonly retry: Omit<RetryOptions, "signal">;
   readonly receivers: Receivers;
+  /** Whether packages are brought; a dry run only tells. */
+  readonly receives: boolean;
   readonly onConflict: OnConflict;
   /** Which packages are wanted; all when absent. */
   readonly rules: Rules | undefined;
@@ -183,6 +185,7 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
     signal,
     retry,
     receivers,
+    receives,
     settings,
     sources,
     onConflict: options.onConflict ?? "error",

@@ -77,9 +77,10 @@ export function fileNameOf(map: RecordMap, key: string): string {
  * Any white space, key order and escapes; unknown members are kept.
  * @param refused given for an index that is not ours: records that readers won't agree on, or that are none, are noted here by
  *   file name with the reason, instead of failing the whole index; whoever uses the index passes over them.
+ * @param least bytes that a record has at least, nearly always: then room is made once.
  * @throws JsonBytesError when the bytes are no JSON object in UTF-8, a map is no map, or a file name stands twice in one.
  */
-export function readRepodata(bytes: Uint8Array, refused?: Map<string, string>): Repodata {
+export function readRepodata(bytes: Uint8Array, refused?: Map<string, string>, least = LEAST_RECORD): Repodata {
   if (bytes.length > MAX_BYTES) throw new JsonBytesError("an index of more than 4 GiB", MAX_BYTES);
   if (!isUtf8(bytes)) throw new JsonBytesError("text that is not UTF-8", 0);
   const maps: Record<RecordMap, Entries> = {
@@ -100,7 +101,7 @@ export function readRepodata(bytes: Uint8Array, refused?: Map<string, string>): 
   };
   const into = (map: RecordMap, valueStart: number): number => {
     const noted = refused && ((key: string, why: string) => refused.set(fileNameOf(map, key), why));
-    const { entries, end } = readEntries(bytes, valueStart, faults, noted);
+    const { entries, end } = readEntries(bytes, valueStart, least, faults, noted);
     maps[map] = entries;
     return end;
   };
@@ -234,7 +235,7 @@ function noEntries(): Entries {
   };
 }
 
-/** Bytes that records with their keys have at least, nearly all: of smaller ones there can be more than there is room for, which grows then. */
+/** Bytes that records of packages with their keys have at least, nearly all: of smaller ones there can be more than there is room for, which grows then. */
 const LEAST_RECORD = 256;
 
 /** Notes a record that can't be used, by its key. */
@@ -243,11 +244,12 @@ type Refuse = (key: string, why: string) => void;
 function readEntries(
   bytes: Uint8Array,
   at: number,
+  least: number,
   faults: string[],
   refuse: Refuse | undefined,
 ): { entries: Entries; end: number } {
   // Room for more records than there will be, of which what is written to takes memory: what is outgrown stays until it is collected.
-  let spans = new Uint32Array(SPAN * Math.max(64, Math.ceil((bytes.length - at) / LEAST_RECORD)));
+  let spans = new Uint32Array(SPAN * Math.max(64, Math.ceil((bytes.length - at) / least)));
   let n = 0;
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
   let dense = true;

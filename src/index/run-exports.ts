@@ -9,12 +9,16 @@ import { emptyRepodata, findRecord, type Repodata, readRepodata } from "./repoda
  */
 export type RunExportsIndex = Repodata;
 
+/** Bytes of an entry that says nothing, for a short file name. */
+const LEAST_ENTRY = 48;
+
 /**
  * Reads an existing `run_exports.json` without parsing its entries.
+ * @param refused as of `readRepodata`, for one that is not ours.
  * @throws JsonBytesError when it is no such file: then make a new one.
  */
-export function readRunExports(bytes: Uint8Array): RunExportsIndex {
-  return readRepodata(bytes);
+export function readRunExports(bytes: Uint8Array, refused?: Map<string, string>): RunExportsIndex {
+  return readRepodata(bytes, refused, LEAST_ENTRY);
 }
 
 /** What the index says a file exports: compact or not as it stands there; undefined when it says nothing readable. */

@@ -7,6 +7,7 @@ import { redactUrl } from "../transfer/redact.ts";
 import { type ChannelAddress, channelAddress } from "./channel-address.ts";
 import { readWholeIndex, type Upstream, type UpstreamState } from "./channel-index.ts";
 import { type ChannelPlace, openChannelPlace, type PlaceContext } from "./channel-place.ts";
+import { type FoundRunExports, findChannelRunExports } from "./channel-run-exports.ts";
 import { openShards, type ShardedIndex } from "./channel-shards.ts";
 import { type PackageRef, SIDECARS, type Source } from "./source.ts";
 import { type MirrorOf, mirrorsOf } from "./url.ts";
@@ -21,6 +22,8 @@ export interface ChannelSource {
   shards(subdir: string, signal: AbortSignal, unless?: UpstreamState): Promise<ShardedIndex | "unchanged" | undefined>;
   /** A subdir's whole index; undefined when it has none. */
   whole(subdir: string, signal: AbortSignal, unless?: UpstreamState): Promise<Upstream | "unchanged" | undefined>;
+  /** What a subdir says of run exports beside its index (CEP 12); undefined when it says nothing. @throws SourceError, TransferError */
+  runExports(subdir: string, signal: AbortSignal): Promise<FoundRunExports | undefined>;
   /**
    * A package of an index as an offer.
    * @throws PackageError when its record can't be followed: a name that is none, another subdir, a record that is ambiguous
@@ -88,6 +91,7 @@ export function openChannel(address: ChannelAddress, context: ChannelContext): C
     },
     shards: (subdir, signal, unless) => openShards(place, subdir, context.concurrency, signal, unless),
     whole: (subdir, signal, unless) => readWholeIndex(place, subdir, signal, unless),
+    runExports: (subdir, signal) => findChannelRunExports(place, subdir, signal),
     refusal: ({ subdir, refused }, fileName) => refusal(subdir, fileName, refused.get(fileName) ?? "it has none"),
     offer: (upstream, map, fileName, record) => offerOf(place, upstream, map, fileName, record, context.mirrors),
   };
