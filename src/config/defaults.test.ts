@@ -2,7 +2,45 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { DEFAULTS, plainlyRight } from "./defaults.ts";
+import { loadSettings } from "./load.ts";
 import { settingsSchema } from "./settings.ts";
+
+test("every setting but the jobs can be said in the environment, numbers and yes or no as well", async () => {
+  const said: Record<string, string> = {
+    max_concurrent_downloads: "7",
+    packages_per_round: "70",
+    retry_attempts: "7",
+    timeout_seconds: "7.5",
+    limit_rate: "2M",
+    s3_region: "r",
+    s3_endpoint: "http://localhost:9000",
+    s3_addressing_style: "path",
+    s3_anonymous: "true",
+    github_token: "123",
+    azure_devops_token: "456",
+    github_api_url: "https://g.example.com",
+    azure_devops_url: "https://a.example.com",
+    zstd_level: "3",
+    write_zst: "false",
+    write_bz2: "true",
+    write_shards: "false",
+    write_current_repodata: "false",
+    write_run_exports: "false",
+    write_channeldata: "false",
+    write_html: "false",
+    delete_grace_days: "0",
+    channel_alias: "https://c.example.com",
+    base_url: "https://b.example.com",
+    shard_grace_days: "0.5",
+    lock_file: "l",
+  };
+  const { jobs: _, ...settings } = await loadSettings({
+    env: Object.fromEntries(Object.entries(said).map(([key, text]) => [`MESO_FORGE_${key.toUpperCase()}`, text])),
+  });
+  assert.deepEqual(Object.keys(settings).sort(), Object.keys(said).sort());
+  for (const [key, value] of Object.entries(settings)) assert.equal(String(value), said[key], key);
+  assert.equal(settings.zstd_level, 3);
+});
 
 test("the defaults are the schema's", () => {
   assert.deepEqual(DEFAULTS, settingsSchema.parse({}));

@@ -41,7 +41,7 @@ async function check(values: Record<string, unknown>, from: string): Promise<Set
     throw new UsageError("BAD_CONFIG", {
       what: `${from}: unknown key ${path}`,
       why: near ? `did you mean ${near}?` : "no setting has a name like it",
-      next: "see docs/configuration.md for the settings; keys that begin with _ are comments",
+      next: "see docs/operator-guide/configuration.md for the settings; keys that begin with _ are comments",
     });
   }
   const path = issue.path.join(".");
@@ -125,9 +125,14 @@ export function settingsFromEnv(env: NodeJS.ProcessEnv): Record<string, unknown>
     if (text === undefined || text === "" || key === "jobs") continue;
     const number = Number(text);
     if (typeof DEFAULTS[key] === "boolean" && /^(?:true|false)$/i.test(text)) values[key] = /^true$/i.test(text);
-    else values[key] = typeof DEFAULTS[key] === "number" && !Number.isNaN(number) ? number : text;
+    else values[key] = isNumber(key) && !Number.isNaN(number) ? number : text;
   }
   return values;
+}
+
+/** Whether a setting is a number, where it is set: a level of compression has no default. */
+function isNumber(key: keyof Settings): boolean {
+  return typeof DEFAULTS[key] === "number" || key === "zstd_level";
 }
 
 function withoutUndefined(values: object): Record<string, unknown> {
