@@ -171,7 +171,7 @@ function mirrorOptions(job: Named, context: JobContext, { jobs: _, ...settings }
     subdirs: job.subdirs === undefined ? undefined : listOf(job.subdirs),
     platforms: listOf(job.platforms),
     environments: listOf(job.environments),
-    withDeps: job.with_deps,
+    withDeps: job.with_deps || undefined,
     mirrorOf: listOf(job.mirror_of),
     attestations: listOf(job.attestation),
     ci: withoutUndefined<CiFilter>({

@@ -13,6 +13,7 @@ import type { Clock } from "../src/transfer/retry.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { listening } from "./servers/listening.ts";
+import { channelOf } from "./support/channels.ts";
 import { listed, temporary, written } from "./support/folders.ts";
 
 const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
@@ -167,6 +168,32 @@ test("whatever mirror can be told, a job can be told, and a flag that is a job's
   const { code, err } = await start(["-c", config, "--with-deps", "conda-forge"]).ended;
   assert.equal(code, 2);
   assert.match(err, /--with-deps\n.*the jobs of the configuration file are run\n.*with_deps into the jobs/);
+  for (const [flags, text] of [
+    [["--on-conflict", "error"], /--on-conflict\n.*\n.*on_conflict into the jobs/],
+    [["--api-key", "k"], /--api-key\n.*\n.*in the environment/],
+  ] as const) {
+    const ended = await start(["-c", config, ...flags]).ended;
+    assert.equal(ended.code, 2);
+    assert.match(ended.err, text);
+  }
+});
+
+test("a job takes what its packages need from its own channel, as --with-deps without a value does", async () => {
+  const [needs, needed, other] = [
+    buildConda({ name: "needs", depends: ["needed"] }),
+    buildConda({ name: "needed" }),
+    buildConda({ name: "other" }),
+  ];
+  const upstream = await channelOf([needs, needed, other]);
+  const target = temporary();
+  const job = { source: upstream, src_type: "channel", include: "needs", platforms: "linux-64", target };
+  const { exitCode } = await run(configured([{ ...job, with_deps: true }]));
+  assert.equal(exitCode, 0);
+  assert.deepEqual(listed(target, "noarch"), [needed.fileName, needs.fileName]);
+  const alone = temporary();
+  await run(configured([{ ...job, target: alone, with_deps: false }]));
+  assert.deepEqual(listed(alone, "noarch"), [needs.fileName]);
+  await assert.rejects(run(configured([{ ...job, with_deps: 3 }])), /neither true, false nor a channel/);
 });
 
 test("two runs of one file never meet: the later one ends at once in 4, and leaves the report to the other", async () => {
@@ -296,6 +323,8 @@ test("the command runs the jobs, tells of each, and leaves one report", async ()
     reportSchema.parse(JSON.parse(one.out)).jobs.map((j) => j.kept),
     [1],
   );
+  const unwritable = await start(["-c", config, "--job", "good", "--json", "--report", "no/report.json"], cwd).ended;
+  assert.deepEqual([unwritable.code, JSON.parse(unwritable.out).error.code], [3, "UNWRITABLE"]);
   const dry = await start(["-c", config, "--job", "good", "--dry-run"], cwd).ended;
   assert.match(dry.out, /^good: keep .*\nplan: 1 keep/);
 });

@@ -37,8 +37,9 @@ export async function jobsCommand(config: string, flags: MirrorFlags): Promise<n
       },
     });
     progress.stop();
-    if (flags.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+    // First, since where it can't be written stdout gets the one document that says so.
     if (flags.report !== undefined) await writeRunReport(flags.report, report);
+    if (flags.json) process.stdout.write(`${JSON.stringify(report)}\n`);
     return exitCode;
   } finally {
     session.close();
@@ -52,16 +53,16 @@ function refuseOwn(flags: MirrorFlags): void {
   const own = { srcType, srcPath, targetType, mirrorOf, withDeps, platform, environment, sinceManifest, subdir };
   const ci = { nameFilter, branch, commit, definition, maxBuilds, allowFailed, author, label, attestation };
   const { include, exclude, latest, latestPer, since, minAge, maxSize, explain, keepRemoved, maxDelete } = flags;
-  const { allowLicense, blockLicense, blockDependency, delete: remove } = flags;
+  const { allowLicense, blockLicense, blockDependency, delete: remove, onConflict, apiKey } = flags;
   const choice = { include, exclude, latest, latestPer, since, minAge, maxSize, explain, keepRemoved, maxDelete };
-  const more = { allowLicense, blockLicense, blockDependency, delete: remove };
+  const more = { allowLicense, blockLicense, blockDependency, delete: remove, onConflict, apiKey };
   const given = Object.entries({ ...own, ...ci, ...choice, ...more }).find(([, value]) => value !== undefined)?.[0];
   if (given === undefined) return;
   const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
   throw new UsageError("BAD_FLAG", {
     what: `--${flag}`,
     why: "it goes with a source, and none is given: the jobs of the configuration file are run",
-    next: `give a source and a target, or write ${flag.replaceAll("-", "_")} into the jobs`,
+    next: `give a source and a target, or ${given === "apiKey" ? "set the key in the environment" : `write ${flag.replaceAll("-", "_")} into the jobs`}`,
   });
 }
 

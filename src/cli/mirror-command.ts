@@ -47,7 +47,7 @@ export function mirrorOptions(sources: readonly string[], flags: MirrorFlags, se
     platforms: flags.platform ?? [],
     ...choiceOptions(flags),
     environments: flags.environment ?? [],
-    onConflict: flags.onConflict,
+    ...(flags.onConflict === undefined ? {} : { onConflict: flags.onConflict }),
     dryRun: flags.dryRun ?? false,
     mirrorOf: flags.mirrorOf ?? [],
     settings: flagSettings(flags),

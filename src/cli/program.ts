@@ -41,7 +41,7 @@ export interface MirrorFlags extends CommonFlags, S3Flags, ChoiceFlags {
   readonly allowFailed?: boolean;
   readonly author?: string;
   readonly label?: string;
-  readonly onConflict: "error" | "skip" | "replace";
+  readonly onConflict?: "error" | "skip" | "replace";
   readonly apiKey?: string;
   readonly attestation?: readonly string[];
   readonly dryRun?: boolean;
@@ -135,9 +135,7 @@ export function program(exit: (code: number) => void): Command {
     )
     .addOption(new Option("--tgt-type <type>", "as --target-type").hideHelp())
     .addOption(
-      new Option("--on-conflict <rule>", "same file name, other bytes")
-        .choices(["error", "skip", "replace"])
-        .default("error"),
+      new Option("--on-conflict <rule>", "same file name, other bytes (error)").choices(["error", "skip", "replace"]),
     )
     .option("--api-key <key>", "key of the upload service; better in PREFIX_API_KEY and the like, or in pixi's store")
     .addOption(

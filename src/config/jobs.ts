@@ -35,7 +35,12 @@ export const jobSchema = z
     subdirs: some.optional().describe("Subdirs of channels that are taken; all when absent."),
     platforms: some.optional().describe("Platforms of lock files, and those that with_deps solves for."),
     environments: some.optional().describe("Environments of lock files; all when absent."),
-    with_deps: one.optional().describe("A channel from which the packages' dependencies are taken too."),
+    with_deps: z
+      .union([z.boolean(), one], { error: "it is neither true, false nor a channel" })
+      .optional()
+      .describe(
+        "What the packages need is taken too: true from the source channels, or from the channel of that name.",
+      ),
     mirror_of: some.optional().describe("URL=URL: what lies below the first can be had below the second too."),
     name_filter: one.optional().describe("Which artifacts of CI builds, or files of a release: a regular expression."),
     branch: one.optional().describe("Only CI builds of this branch."),
