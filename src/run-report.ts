@@ -91,7 +91,8 @@ export async function reported(
   try {
     report = await work();
   } catch (e) {
-    await write({ error: asMirrorError(e, "mirror") });
+    // What ended the run is what has to be told, also where the report can't be written.
+    await write({ error: asMirrorError(e, "mirror") }).catch(() => undefined);
     throw e;
   }
   await write({ report });

@@ -113,6 +113,31 @@ test("--json prints exactly one document on stdout, whatever happens", async () 
   );
   const usage = await cliRun(["mirror", path, "--json"]);
   assert.deepEqual([usage.code, (JSON.parse(usage.out) as { error: { code: string } }).error.code], [2, "NO_TARGET"]);
+  for (const [args, what] of [
+    [["mirror", path, "--json", "--bogus"], /unknown option '--bogus'/],
+    [["index", "--json"], /missing required argument/],
+    [["mirror", path, "--json", "--retry-attempts", "few"], /few/],
+  ] as const) {
+    const { code, out } = await cliRun(args);
+    const { error, exitCode } = JSON.parse(out) as { error: Record<string, string>; exitCode: number };
+    assert.deepEqual([code, exitCode, error["code"]], [2, 2, "BAD_FLAG"]);
+    assert.match(error["what"] as string, what);
+  }
+});
+
+test("a file that is not there is missed as a file, whatever else its name could mean", async () => {
+  for (const name of ["gone-1-0.conda", "out/gone-1-0.conda", "out/noarch/gone-1-0.tar.bz2"]) {
+    const { code, err } = await cliRun(["mirror", name, "--tgt", "t"]);
+    assert.equal(code, 3);
+    assert.match(err, /no such file or folder/);
+  }
+});
+
+test("what ended a run is told also where its report can't be written", async () => {
+  const report = join(temporary(), "nowhere/report.json");
+  const { code, err } = await cliRun(["mirror", "x", "--report", report]);
+  assert.equal(code, 2);
+  assert.match(err, /^error: no target\n/);
 });
 
 test("settings come from flag, environment, file and default, in this order of strength", async () => {
@@ -226,6 +251,11 @@ test("log level and format follow flags, MESO_FORGE_LOG and RUST_LOG; JSON lines
     lines.some((l) => l.level === "error" && l.next) && lines.every((l) => !Number.isNaN(Date.parse(l.time))),
     err,
   );
+  // Also where the run could not begin.
+  for (const format of [["--log-format", "json"], ["--log-format=json"]]) {
+    const line = JSON.parse((await cliRun(["mirror", path, ...format])).err) as { level: string; msg: string };
+    assert.deepEqual([line.level, line.msg], ["error", "no target"]);
+  }
 });
 
 test("Ctrl-C indexes what is finished and ends in 130", async () => {

@@ -146,7 +146,7 @@ export async function openSource(text: string, type: string | undefined, context
       next: `name its type with --src-type: ${SOURCE_TYPES.join(", ")}`,
     });
   }
-  const kind = kinds[chosen];
+  const kind = Object.hasOwn(kinds, chosen) ? kinds[chosen] : undefined;
   if (kind) return kind.open(text, context);
   throw new UsageError("BAD_SOURCE", {
     what: `--src-type ${chosen}`,
@@ -161,7 +161,12 @@ const SCHEME = /^[a-z][a-z0-9+.-]+:/i;
 function isLocal(text: string): boolean {
   if (/^file:/i.test(text)) return !isChannelFolder(fileURLToPath(text), knownSubdirs());
   if (SCHEME.test(text)) return false;
-  return /^[./~\\]|^[a-z]:|[*?[{\\]/i.test(text) || existsSync(text);
+  return /^[./~\\]|^[a-z]:|[*?[{\\]/i.test(text) || existsSync(text) || namesPackage(text);
+}
+
+/** A package's file, here or nowhere: not below a host, whose name has a dot. */
+function namesPackage(text: string): boolean {
+  return formatOf(text) !== undefined && !/^[^/]*[.:][^/]*\//.test(text);
 }
 
 /** Whether a text is an address at a service, with its scheme or without. What it means there, the kind of source tells. */

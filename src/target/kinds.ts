@@ -213,7 +213,7 @@ function kindOf(path: string | undefined, type: string | undefined): TargetKind 
   if (chosen) return chosen;
   throw new UsageError("NOT_YET", {
     what: `${redactUrl(path ?? "")}: not a target this version can write`,
-    why: "it is no folder",
-    next: `give ${CHOICES}`,
+    why: "it is no folder, and no address that tells which service it belongs to",
+    next: `name its type with --target-type (${TARGET_TYPES.join(", ")}), or give ${CHOICES}`,
   });
 }
