@@ -340,3 +340,43 @@ test("what was read of one subdir is indexed when the run is interrupted before 
   const next = await index(channel);
   assert.deepEqual([next.exitCode, next.read], [0, 21 - report.read]);
 });
+
+test("names that hide a whole index from pixi go from removed, and where they name records they are told of", async () => {
+  const target = temporary();
+  const [path] = written(temporary(), [a]) as [string];
+  mkdirSync(join(target, "noarch"));
+  const bad = { name: "foo", version: "1", build: "0", build_number: 0 };
+  const before = { info: { subdir: "noarch" }, packages: {}, "packages.conda": { "foo.conda": bad } };
+  const write = (more: object) => writeFileSync(join(target, "noarch/repodata.json"), JSON.stringify(more));
+  write({ ...before, removed: ["garbage", "gone-1-0.conda"] });
+  const said: string[] = [];
+  const onEvent = (e: { type: string; message?: string }) => e.type === "warning" && said.push(e.message ?? "");
+  await mirror({ sources: [path], target, env: {}, onEvent });
+  assert.deepEqual(repodata(target, "noarch").removed, ["gone-1-0.conda"]);
+  assert.deepEqual(listed(target, "noarch"), [a.fileName, "foo.conda"]);
+  assert.match(
+    said.join("\n"),
+    /"garbage" is no package's name and goes.*\n.*"foo\.conda" is no package's name, and pixi/,
+  );
+  // Its file is nowhere.
+  await index(target);
+  assert.deepEqual(listed(target, "noarch"), [a.fileName]);
+  write({ ...before, "packages.conda": {}, removed: ["x"] });
+  await index(target);
+  assert.deepEqual(repodata(target, "noarch").removed, []);
+});
+
+test("an index with a revision that nobody knows yet is not written over, and nothing is put beside it", async () => {
+  const [path] = written(temporary(), [a]) as [string];
+  for (const section of ["v4", "V3", "v03"]) {
+    const target = temporary();
+    mkdirSync(join(target, "noarch"));
+    const text = JSON.stringify({ info: { subdir: "noarch" }, packages: {}, "packages.conda": {}, [section]: {} });
+    writeFileSync(join(target, "noarch/repodata.json"), text);
+    const refused = new RegExp(`section ${section}, whose meaning`);
+    await assert.rejects(mirror({ sources: [path], target, env: {} }), refused);
+    await assert.rejects(index(target), refused);
+    assert.deepEqual(Object.keys(visible(target)), ["noarch/repodata.json"]);
+    assert.equal(readFileSync(join(target, "noarch/repodata.json"), "utf8"), text);
+  }
+});

@@ -4,6 +4,8 @@ import fc from "fast-check";
 import {
   countMerged,
   type IndexChange,
+  malformedKeys,
+  malformedRemoved,
   mergedPieces,
   mergedSize,
   mergeRepodata,
@@ -82,7 +84,7 @@ const objectText = (members: readonly (readonly [key: string, value: string])[])
 const case_ = fc
   .record({
     model,
-    removed: fc.array(fileName, { maxLength: 4 }),
+    removed: fc.array(fc.oneof(fileName, oddName), { maxLength: 4 }),
     others: fc.dictionary(fc.constantFrom("signatures", "a key", "\\", "repodata_version"), value),
     otherV3: fc.dictionary(fc.constantFrom("whl", "v"), value),
     info: fc.option(fc.constantFrom('{"subdir":"noarch"}', '{ "subdir" : "noarch", "base_url":"https://x/" }', "null")),
@@ -171,8 +173,15 @@ test("an index merged with a change is what a model made of plain maps says, wha
       for (const key of Object.keys(c.otherV3)) assert.deepEqual(value_.v3[key], before.v3[key], key);
       assert.deepEqual(value_.info, before.info ?? (c.info === null ? {} : null));
       assert.equal(value_.repodata_version, before.info?.base_url ? 2 : 1);
-      const removed = new Set(c.removed.filter((f) => !change.add.has(f)));
-      for (const f of change.takenBack ?? []) if (/-[^-]+-[^-]+\.(conda|tar\.bz2)$/.test(f)) removed.add(f);
+      const isName = (f: string) => /.-[^-]+-[^-]+\.(conda|tar\.bz2)$/s.test(f);
+      const removed = new Set(c.removed.filter((f) => isName(f) && !change.add.has(f)));
+      for (const f of change.takenBack ?? []) if (isName(f)) removed.add(f);
+      assert.deepEqual(
+        malformedRemoved(index),
+        c.removed.filter((f) => !isName(f)),
+      );
+      const keys = [...eachRecord(index)].map((r) => r.fileName);
+      assert.deepEqual(malformedKeys(index).sort(), keys.filter((f) => !isName(f)).sort());
       assert.deepEqual(value_.removed, [...removed].sort());
       assert.deepEqual(value_.removed, removedAfter(index, change));
 

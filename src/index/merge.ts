@@ -3,6 +3,7 @@ import {
   byCodePoint,
   type Entries,
   eachRecord,
+  fileNameOf,
   keyAt,
   keyIn,
   mapOf,
@@ -127,10 +128,27 @@ const PACKAGE = /^.+-[^-]+-[^-]+\.(?:conda|tar\.bz2)$/s;
 
 /** The names in `removed` once the change is applied. */
 export function removedAfter(index: Repodata, change: IndexChange): string[] {
-  const removed = new Set(index.removed.filter((fileName) => !change.add.has(fileName)));
-  // One name of another form in this list, and rattler reads nothing of the whole index.
+  const removed = new Set(index.removed.filter((fileName) => PACKAGE.test(fileName) && !change.add.has(fileName)));
   for (const fileName of change.takenBack ?? []) if (PACKAGE.test(fileName)) removed.add(fileName);
   return [...removed].sort();
+}
+
+/** Names in `removed` that are no package's: one of them, and rattler reads nothing of the whole index. A merge drops them. */
+export function malformedRemoved(index: Repodata): string[] {
+  return index.removed.filter((fileName) => !PACKAGE.test(fileName));
+}
+
+/** Keys that are no package's name: one of them, and rattler reads nothing of the whole index. */
+export function malformedKeys(index: Repodata): string[] {
+  const found: string[] = [];
+  for (const map of RECORD_MAPS) {
+    const entries = index.maps[map];
+    for (let i = 0; i < entries.count; i++) {
+      const fileName = fileNameOf(map, keyAt(index.bytes, entries, i));
+      if (!PACKAGE.test(fileName)) found.push(fileName);
+    }
+  }
+  return found;
 }
 
 /** The records that the index holds once the change is applied, map after map. */

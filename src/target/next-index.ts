@@ -2,7 +2,7 @@ import { recordFacts } from "../conda/record-facts.ts";
 import { differingNames } from "../index/diff.ts";
 import type { IndexFiles } from "../index/index-files.ts";
 import { indexInfo } from "../index/index-info.ts";
-import { type IndexChange, mergeRepodata, type NewRecord } from "../index/merge.ts";
+import { type IndexChange, malformedRemoved, mergeRepodata, type NewRecord } from "../index/merge.ts";
 import { patchRepodata } from "../index/patch.ts";
 import { nameIn } from "../index/record-names.ts";
 import { findRecord, type Repodata, readRepodata } from "../index/repodata.ts";
@@ -34,7 +34,15 @@ export function decide(
     const additions = wish.additions.filter((a) => !patchedAway.includes(a));
     const { change, names, newFiles, goneFiles } = changeOf(index, subdir, { ...wish, additions }, files);
     return {
-      next: { index, change, changed: isChange(change), names, newFiles, goneFiles, patchedRunExports: new Map() },
+      next: {
+        index,
+        change,
+        changed: isChange(change) || malformedRemoved(index).length > 0,
+        names,
+        newFiles,
+        goneFiles,
+        patchedRunExports: new Map(),
+      },
       unpatched: from && unpatched && { index: from, change: unpatched.change, changed: isChange(unpatched.change) },
     };
   }

@@ -1,6 +1,14 @@
 import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts";
 import type { IndexFiles } from "../index/index-files.ts";
-import { countMerged, mergedPieces, mergedSize, mergeRepodata } from "../index/merge.ts";
+import {
+  countMerged,
+  isGone,
+  malformedKeys,
+  malformedRemoved,
+  mergedPieces,
+  mergedSize,
+  mergeRepodata,
+} from "../index/merge.ts";
 import type { SubdirState } from "./index-state.ts";
 import { removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
@@ -83,6 +91,8 @@ export async function publishSubdir(
     written: [],
     versions: {},
   };
+  // What we wrote has none.
+  if (!known) warnOfNames(job);
   // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
   if (job.changed && jsonVersion !== undefined) await removeStale(job);
   for (const a of wish.additions) {
@@ -132,6 +142,18 @@ export async function publishSubdir(
     from: jsonVersion,
     state: { versions: job.versions, made, unreferenced, records, ...(leaving ? { leaving } : {}) },
   };
+}
+
+/** Tells of names for which pixi and rattler refuse the whole index (CEP 26). Keys stay: conda installs what stands there. */
+function warnOfNames({ index, change, subdir, options }: SubdirJob): void {
+  for (const name of malformedRemoved(index))
+    options.warn(`${subdir}/repodata.json: ${JSON.stringify(name)} is no package's name and goes from its "removed"`);
+  const [first, ...others] = malformedKeys(index).filter((fileName) => !isGone(change, fileName));
+  if (first === undefined) return;
+  const many = others.length > 0 ? ` (and ${others.length} more)` : "";
+  options.warn(
+    `${subdir}/repodata.json: ${JSON.stringify(first)}${many} is no package's name, and pixi and rattler can read nothing of this index: rename its file, or take it out, and run index on the channel`,
+  );
 }
 
 /** Versions of those of the files that are there. */

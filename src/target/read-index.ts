@@ -24,7 +24,7 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
   let path = json;
   try {
     const stored = await store.get(json, signal);
-    if (stored) return { index: scanned(store, json, stored), jsonVersion: stored.version };
+    if (stored) return { index: known(store, json, scanned(store, json, stored)), jsonVersion: stored.version };
     for (const [suffix, decompressed] of COMPRESSED) {
       path = `${json}${suffix}`;
       const compressed = await store.get(path, signal);
@@ -37,6 +37,17 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
   } catch (e) {
     throw badIndex(store, path, e);
   }
+}
+
+/** @throws TargetError BAD_INDEX for records of a revision that nobody knows yet (CEP 48): what is said of them could be made wrong. */
+function known(store: Store, path: string, index: Repodata): Repodata {
+  const revision = index.others.find(([key]) => /^v\d+$/i.test(key))?.[0];
+  if (revision === undefined) return index;
+  throw new TargetError("BAD_INDEX", {
+    what: `${store.where}: ${path} can't be written`,
+    why: `it has a section ${revision}, whose meaning this version does not know`,
+    next: "nothing was changed; write to this channel with a version that knows it, or to another channel",
+  });
 }
 
 /** The large index of a store that was scanned last. Following reads one twice, and holds others in between. */
