@@ -65,6 +65,8 @@ interface Thread {
   up: boolean;
   /** Packages that it has been given and not brought yet. */
   load: number;
+  /** Who waits for answers from it, by the reception's id. */
+  readonly waiting: Map<number, (answer: FromWorker | Error) => void>;
 }
 
 /** Threads that are started before it is known how much will come. */
@@ -87,7 +89,6 @@ export function startReceivers(
   signal: AbortSignal,
 ): Receivers {
   const threads: Thread[] = [];
-  const waiting = new Map<number, (answer: FromWorker | Error) => void>();
   let nextId = 1;
   const portions = makePortions();
   let closing = false;
@@ -102,7 +103,7 @@ export function startReceivers(
       ...threadArgv(),
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
-    const thread: Thread = { worker, outbox: new Outbox<ToWorker>(worker), up: false, load: 0 };
+    const thread: Thread = { worker, outbox: new Outbox<ToWorker>(worker), up: false, load: 0, waiting: new Map() };
     worker.on("message", (answers: readonly FromWorker[]) => {
       if (!thread.up) {
         thread.up = true;
@@ -111,13 +112,16 @@ export function startReceivers(
       }
       for (const answer of answers) {
         if (answer.ok !== undefined && answer.used) portions.give(answer.used);
-        waiting.get(answer.id)?.(answer);
+        thread.waiting.get(answer.id)?.(answer);
       }
     });
     const lost = (why: Error) => {
-      if (closing) return;
-      noneIsUp(why);
-      for (const settle of [...waiting.values()]) settle(why);
+      const at = threads.indexOf(thread);
+      if (closing || at < 0) return;
+      // What it had fails. What comes next is for others, or for one that is started for it: this one answers no more.
+      threads.splice(at, 1);
+      if (threads.length === 0) noneIsUp(why);
+      for (const settle of [...thread.waiting.values()]) settle(why);
     };
     worker.on("error", lost);
     worker.on("exit", (code) => lost(new Error(`a worker thread ended with code ${code}`)));
@@ -156,11 +160,11 @@ export function startReceivers(
       const end = () => {
         if (over) return;
         over = true;
-        waiting.delete(id);
+        chosen.waiting.delete(id);
         chosen.load--;
         if (chosen.load === 0) chosen.worker.unref();
       };
-      waiting.set(id, (answer) => {
+      chosen.waiting.set(id, (answer) => {
         if (!(answer instanceof Error) && answer.fetched) news?.(answer.fetched);
         if (!(answer instanceof Error) && answer.ok === undefined) return;
         const first = pending.shift();
