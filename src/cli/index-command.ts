@@ -1,6 +1,6 @@
 import type { IndexEvent } from "../events.ts";
 import { indexChannel } from "../index-channel.ts";
-import type { IndexFlags } from "./program.ts";
+import type { IndexFlags } from "./index-flags.ts";
 import { indexJson, indexText } from "./render.ts";
 import { logFailure, openSession, s3Settings } from "./session.ts";
 

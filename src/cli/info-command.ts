@@ -1,7 +1,7 @@
 import { info } from "../info.ts";
+import type { InfoFlags } from "./info-flags.ts";
 import { infoText } from "./info-text.ts";
 import { ciFilter } from "./mirror-command.ts";
-import type { InfoFlags } from "./program.ts";
 import { logFailure, openSession } from "./session.ts";
 
 /** `info`: parse, call the library, print. Gives the exit code. */

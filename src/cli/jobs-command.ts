@@ -2,7 +2,7 @@ import { UsageError } from "../errors.ts";
 import { runJobs } from "../jobs.ts";
 import { type JobResult, writeRunReport } from "../run-report.ts";
 import { eventTeller, flagSettings } from "./mirror-command.ts";
-import type { MirrorFlags } from "./program.ts";
+import type { MirrorFlags } from "./mirror-flags.ts";
 import { planText, summaryText } from "./render.ts";
 import { logFailure, openSession } from "./session.ts";
 

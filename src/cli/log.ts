@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { styleText } from "node:util";
 import type { Logger, pino as Pino } from "pino";
-import type { CommonFlags } from "./program.ts";
+import type { CommonFlags } from "./common-flags.ts";
 
 /** What log lines are written past: whatever is drawn on the terminal steps aside while `write` runs. */
 export interface Screen {

@@ -5,7 +5,7 @@ import { mirror } from "../mirror.ts";
 import type { CiFilter, MirrorOptions } from "../run.ts";
 import { reported } from "../run-report.ts";
 import { choiceOptions, explanationText } from "./choice-flags.ts";
-import type { MirrorFlags } from "./program.ts";
+import type { MirrorFlags } from "./mirror-flags.ts";
 import { bytesText, planText, reportJson, summaryText } from "./render.ts";
 import { logFailure, openSession, type Session, s3Settings } from "./session.ts";
 

@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
 import type { PartialSettings } from "../config/settings.ts";
 import type { MirrorError } from "../errors.ts";
+import type { CommonFlags, S3Flags } from "./common-flags.ts";
 import { logLevel, makeLogger, useColor } from "./log.ts";
-import type { CommonFlags, S3Flags } from "./program.ts";
 import { makeProgress, type Progress } from "./progress.ts";
 
 /** What every command that works for a while has: a log, progress, and a signal that Ctrl-C aborts. */

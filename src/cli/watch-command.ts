@@ -1,7 +1,7 @@
 import type { MirrorEvent } from "../events.ts";
 import { type Round, watch } from "../watch.ts";
 import { mirrorOptions, tellReport } from "./mirror-command.ts";
-import type { MirrorFlags } from "./program.ts";
+import type { MirrorFlags } from "./mirror-flags.ts";
 import { errorJson } from "./render.ts";
 import { logFailure, openSession } from "./session.ts";
 
