@@ -158,8 +158,10 @@ export function asMirrorError(thrown: unknown, what: string): MirrorError {
   if (thrown instanceof MirrorError) return thrown;
   if (thrown instanceof Error && thrown.name === "AbortError") return new InterruptedError(thrown);
   const why = thrown instanceof Error ? thrown.message : String(thrown);
-  const code = (thrown as NodeJS.ErrnoException | null)?.code;
-  if (code === "ENOSPC" || code === "EDQUOT") {
+  const { code, errcode } = (thrown ?? {}) as { readonly code?: string; readonly errcode?: number };
+  // The lock of a folder and the notes of its index are SQLite's; its extended codes share the low byte.
+  const sqlite = code === "ERR_SQLITE_ERROR" ? (errcode ?? 0) % 256 : 0;
+  if (code === "ENOSPC" || code === "EDQUOT" || sqlite === SQLITE_FULL) {
     return new TargetError("FULL", {
       what,
       why: `no space left (${why})`,
@@ -167,7 +169,8 @@ export function asMirrorError(thrown: unknown, what: string): MirrorError {
       cause: thrown,
     });
   }
-  if (code === "EACCES" || code === "EPERM" || code === "EROFS" || code === "ENOTDIR") {
+  const barred = code !== undefined && ["EACCES", "EPERM", "EROFS", "ENOTDIR"].includes(code);
+  if (barred || sqlite === SQLITE_READONLY || sqlite === SQLITE_CANTOPEN) {
     return new TargetError("UNWRITABLE", {
       what,
       why,
@@ -182,6 +185,10 @@ export function asMirrorError(thrown: unknown, what: string): MirrorError {
     cause: thrown,
   });
 }
+
+const SQLITE_READONLY = 8;
+const SQLITE_FULL = 13;
+const SQLITE_CANTOPEN = 14;
 
 /** An error in a form that crosses threads. */
 export interface SentError {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -131,6 +132,27 @@ test("a file that is not there is missed as a file, whatever else its name could
     assert.equal(code, 3);
     assert.match(err, /no such file or folder/);
   }
+});
+
+test("a package that could not be written is named, and what came before is in the index", async () => {
+  const large = buildConda({ name: "large", files: { data: randomBytes(40_000) } });
+  const [folder, cwd] = [temporary(), temporary()];
+  written(folder, [a, large]);
+  // Files of more than 16 KiB can't be written.
+  const limited = spawn(
+    "sh",
+    ["-c", 'ulimit -f 32; exec "$@"', "sh", process.execPath, cli, "mirror", folder, "--tgt", "t"],
+    {
+      cwd,
+      env: { PATH: process.env["PATH"] ?? "", NODE_NO_WARNINGS: "1" },
+    },
+  );
+  const err: string[] = [];
+  limited.stderr.on("data", (d) => err.push(String(d)));
+  const code = await new Promise((done) => limited.on("close", done));
+  assert.equal(code, 1);
+  assert.match(err.join(""), /^error: large-1\.0-0\.conda\n.*EFBIG/);
+  assert.deepEqual(listed(join(cwd, "t"), "noarch"), [a.fileName]);
 });
 
 test("what ended a run is told also where its report can't be written", async () => {

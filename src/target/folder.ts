@@ -13,7 +13,7 @@ import {
 import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import { MirrorError, TargetError } from "../errors.ts";
+import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
 import { digestOfFile } from "../transfer/digest.ts";
 import { openFile } from "../transfer/open-file.ts";
 import { withFileLock } from "./folder-lock.ts";
@@ -229,7 +229,10 @@ export async function openFolder(path: string): Promise<Store> {
     placeOf: (path) => ({ origin: at(path), address: { path: at(path) }, open: openFile(at(path)) }),
     async exclusive(work, signal) {
       await prepare(own);
-      return withFileLock(join(own, "lock"), work, signal);
+      const path = join(own, "lock");
+      return withFileLock(path, work, signal).catch((e) => {
+        throw e?.code === "ERR_SQLITE_ERROR" ? asMirrorError(e, path) : e;
+      });
     },
     async close() {
       if (!staging) return;

@@ -42,6 +42,7 @@ const NEWS_MS = 100;
 class Job {
   readonly id: number;
   reception: Reception | undefined;
+  fileName = "a package on its way in";
   readonly progress: Progress = { got: 0, version: undefined };
   /** Bytes that the main thread has not been told of. */
   untold = 0;
@@ -55,6 +56,7 @@ class Job {
 
   begin({ record, ...expected }: SentExpected, stagedPath: string): Reception {
     const whole = record === undefined ? expected : { ...expected, record: bytesSent(record) };
+    this.fileName = expected.fileName;
     this.reception ??= new Reception(whole, stagedPath);
     return this.reception;
   }
@@ -155,7 +157,7 @@ async function handle(job: Job, message: ForReception): Promise<void> {
     // A fetch may be asked for again, and goes on with what came. Whatever else fails is over.
     const fetched = message.do === "fetch" ? { fetched: job.news() } : {};
     if (message.do !== "fetch") job.end();
-    post({ id, ok: false, error: sendError(e, "a package on its way in"), ...fetched, ...used });
+    post({ id, ok: false, error: sendError(e, job.fileName), ...fetched, ...used });
   }
 }
 
