@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { redactUrl } from "../transfer/redact.ts";
 
 /** A channel in a registry. */
 export interface OciAddress {
@@ -25,7 +26,7 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d+){3}|\[::1\])$/;
 export function parseOciAddress(text: string): OciAddress {
   const refuse = (why: string) =>
     new UsageError("BAD_TARGET", {
-      what: `${text.replace(/\/\/[^@/]*@/, "//")}: not a channel in a registry`,
+      what: `${redactUrl(text)}: not a channel in a registry`,
       why,
       next: "write oci://HOST/CHANNEL, such as oci://ghcr.io/my-organization/my-channel",
     });
@@ -42,9 +43,12 @@ export function parseOciAddress(text: string): OciAddress {
   if (!REPOSITORY.test(path))
     throw refuse(`registries take lower-case letters, digits and . _ - in names, not ${path}`);
   const registry = `${LOOPBACK.test(url.hostname) ? "http" : "https"}://${url.host}`;
-  const user =
-    url.username || url.password
-      ? { user: { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) } }
-      : {};
+  let user = {};
+  try {
+    if (url.username || url.password)
+      user = { user: { username: decodeURIComponent(url.username), password: decodeURIComponent(url.password) } };
+  } catch {
+    throw refuse("its user or password has a % that begins no escape: write it as %25");
+  }
   return { registry, path, where: `oci://${url.host}/${path}`, ...user };
 }

@@ -1,6 +1,7 @@
 /**
  * A URL as it may be shown: without user and password, conda tokens (`/t/<token>/`) and query values, which hold
- * signatures on storage hosts. What is no URL comes back as it is.
+ * signatures on storage hosts. What is no URL comes back as it is; what only begins like one (a password with a slash in it ends
+ * the host's name) without all that could be a secret in it.
  */
 export function redactUrl(url: string | URL): string {
   // A Windows path would pass for a URL of scheme "c".
@@ -11,7 +12,7 @@ export function redactUrl(url: string | URL): string {
   try {
     u = new URL(url);
   } catch {
-    return String(url);
+    return withoutParts(String(url));
   }
   u.username = "";
   u.password = "";
@@ -20,6 +21,14 @@ export function redactUrl(url: string | URL): string {
   u.search = "";
   u.pathname = u.pathname.replace(/\/t\/[^/]+/g, "/t/…");
   return decodePercent(u.toString()) + query;
+}
+
+/** What begins like a URL and is none: user and password are whatever stands before the last "@". */
+function withoutParts(text: string): string {
+  const behind = text.indexOf("://") + 3;
+  const rest = text.slice(Math.max(behind, text.lastIndexOf("@") + 1));
+  const bare = rest.replace(/[?#].*$/s, (cut) => (cut.startsWith("?") ? "?…" : ""));
+  return `${text.slice(0, behind)}${bare.replace(/\/t\/[^/]+/g, "/t/…")}`;
 }
 
 /** What this thread has sent to prove who we are: servers repeat it in what they say. */
