@@ -66,7 +66,9 @@ export async function withRetries<T>(
       if (movedOn()) failures = 0;
       if (failures >= options.attempts) throw e;
       failures++;
-      const waitMs = waitBefore(failures, e.retryAfterMs, options.clock.random());
+      const wishedMs = waitBefore(failures, e.retryAfterMs, options.clock.random());
+      // A pause that nobody asks for is ours to shorten.
+      const waitMs = e.retryAfterMs === undefined ? Math.min(wishedMs, options.longestWaitMs) : wishedMs;
       if (waitMs > options.longestWaitMs) {
         const why = `${e.why}; it asks to wait ${Math.ceil(waitMs / 1000)} s, longer than --timeout-seconds allows`;
         throw new TransferError(

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { TransferError } from "../errors.ts";
 import { pool } from "./pool.ts";
 import { redactText, redactUrl } from "./redact.ts";
-import { parseRetryAfter, waitBefore } from "./retry.ts";
+import { parseRetryAfter, waitBefore, withRetries } from "./retry.ts";
 
 const never = new AbortController().signal;
 
@@ -66,6 +67,19 @@ test("pauses grow, are jittered, bounded, and never shorter than the server asks
     ],
     [12_000, 3000, undefined, undefined],
   );
+});
+
+test("pauses that no server asked for are cut to what --timeout-seconds allows, and no try is lost", async () => {
+  const slept: number[] = [];
+  const clock = { now: () => 0, random: () => 1, sleep: async (ms: number) => void slept.push(ms) };
+  const options = { attempts: 4, longestWaitMs: 1500, clock, signal: never };
+  const busy = (retryAfterMs?: number) => async () => {
+    throw new TransferError("SERVER_ERROR", { what: "w", why: "busy", next: "n" }, { mayPass: true, retryAfterMs });
+  };
+  await assert.rejects(withRetries(busy(), options), { code: "SERVER_ERROR" });
+  assert.deepEqual(slept, [500, 1000, 1500, 1500]);
+  await assert.rejects(withRetries(busy(2000), options), { code: "WAIT_TOO_LONG" });
+  assert.equal(slept.length, 4);
 });
 
 test("what is shown of URLs and texts holds no secret", () => {
