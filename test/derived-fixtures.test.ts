@@ -93,7 +93,7 @@ for (const [folder, subdir] of [
     async () => {
       const index = readRepodata(readFileSync(join(fixtures, folder, subdir, "repodata.json")));
       const made = currentRepodata({
-        records: recordsByName(eachRecord(index)),
+        records: recordsByName(index),
         top: index,
         versions: await loadVersions(),
         warn: (fileName, why) => assert.fail(`${fileName}: ${why}`),
@@ -209,7 +209,7 @@ test("the current_repodata.json of a patched index is made of its patched record
   const patch = parsePatch(readFileSync(join(fixtures, HOTFIX, "patch_instructions.json")));
   const patched = readRepodata(patchRepodata(index, patch).bytes);
   const made = currentRepodata({
-    records: recordsByName(eachRecord(patched)),
+    records: recordsByName(patched),
     top: patched,
     versions: await loadVersions(),
   });

@@ -5,7 +5,9 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { DEFAULT_INDEX_FILES, type IndexFiles } from "../src/index/index-files.ts";
+import { DEFAULTS } from "../src/config/defaults.ts";
+import { indexFilesOf } from "../src/config/index-files.ts";
+import type { IndexFiles } from "../src/index/index-files.ts";
 import { eachRecord, readRepodata } from "../src/index/repodata.ts";
 import { indexChannel } from "../src/main.ts";
 import { publish } from "../src/target/channel.ts";
@@ -168,7 +170,7 @@ async function published(
 ) {
   const store = await openFolder(channel);
   const wishes = new Map(subdirs.map((subdir) => [subdir, { additions: additions(subdir) }]));
-  const files = { ...DEFAULT_INDEX_FILES, bz2: true, ...chosen };
+  const files = { ...indexFilesOf(DEFAULTS), bz2: true, ...chosen };
   await publish(store, wishes, { files, warn: () => undefined, now: 1_800_000_000_000 });
   await store.close();
 }

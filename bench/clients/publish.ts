@@ -3,7 +3,8 @@ import type { Addition } from "../../src/target/subdir-job.ts";
 
 // What is measured is the build: from source, node's removal of types would be part of it.
 const room = (path: string) => import(new URL(`../../dist/${path}.js`, import.meta.url).href);
-const { DEFAULT_INDEX_FILES } = (await room("index/index-files")) as typeof import("../../src/index/index-files.ts");
+const { DEFAULTS } = (await room("config/defaults")) as typeof import("../../src/config/defaults.ts");
+const { indexFilesOf } = (await room("config/index-files")) as typeof import("../../src/config/index-files.ts");
 const { publish } = (await room("target/channel")) as typeof import("../../src/target/channel.ts");
 const { findPresent } = (await room("target/find-present")) as typeof import("../../src/target/find-present.ts");
 const { openFolder } = (await room("target/folder")) as typeof import("../../src/target/folder.ts");
@@ -23,7 +24,7 @@ const additions: Addition[] = change.add.map(([fileName, record]) => ({
   record: Buffer.from(JSON.stringify(record)),
   sha256: record.sha256,
 }));
-const files = { ...DEFAULT_INDEX_FILES, currentRepodata: all === "all", runExports: all === "all" };
+const files = { ...indexFilesOf(DEFAULTS), currentRepodata: all === "all", runExports: all === "all" };
 const began = performance.now();
 const store = await openFolder(folder);
 const signal = new AbortController().signal;

@@ -242,11 +242,6 @@ export function oldEnoughAt(
   return at + rules.minAge;
 }
 
-/** Whether rules ask more of a record than its name, leaving `include`, `exclude` and `latest` aside. */
-export function asksForFields({ since, until, maxSize, licence, dependency }: Rules): boolean {
-  return [since, until, maxSize, licence, dependency].some((rule) => rule !== undefined);
-}
-
 /** Rules about names, narrowed to those that can match one name. */
 export interface NameRules {
   /** Whether every package of the name is included, whatever it is. */

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { loadVersions } from "../conda/version.ts";
-import { currentRepodata, recordsByName } from "./current-repodata.ts";
+import { currentRepodata, type RecordsByName, recordsByName } from "./current-repodata.ts";
 import type { IndexRecord } from "./index-record.ts";
+import { emptyRepodata } from "./repodata.ts";
 
 const versions = await loadVersions();
 type Fields = Record<string, unknown>;
@@ -14,11 +15,18 @@ function record(fileName: string, more: Fields = {}): IndexRecord {
   return { fileName, record: Buffer.from(JSON.stringify(fields)) };
 }
 
-function current(records: readonly IndexRecord[], pins: Record<string, string[]> = {}) {
+/** As where they are all new to a subdir. */
+function grouped(records: readonly IndexRecord[]): RecordsByName {
+  return recordsByName(emptyRepodata("linux-64"), {
+    add: new Map(records.map(({ fileName, record }) => [fileName, { record }])),
+  });
+}
+
+function current(records: readonly IndexRecord[] | RecordsByName, pins: Record<string, string[]> = {}) {
   const warnings: string[] = [];
   const warn = (fileName: string, why: string) => warnings.push(`${fileName}: ${why}`);
   const bytes = currentRepodata({
-    records: recordsByName(records, warn),
+    records: "of" in records ? records : grouped(records),
     top: { others: [["info", Buffer.from('{"subdir":"linux-64"}')]], removed: ["old-1-0.conda"] },
     versions,
     pins: new Map(Object.entries(pins)),
@@ -94,7 +102,7 @@ test("the other members of the index stay as they are", () => {
 
 test("hostile records are left out with a warning and the others are indexed", () => {
   const raw = (fileName: string, text: string): IndexRecord => ({ fileName, record: Buffer.from(text) });
-  const { kept, warnings } = current([
+  const records = [
     record("good-1-0.conda", { depends: ["a ===1", null, "good", "* >1"] }),
     raw("bad-1-0.conda", "null"),
     raw("bad-1-1.conda", "[]"),
@@ -106,7 +114,14 @@ test("hostile records are left out with a warning and the others are indexed", (
       '{"name":"odd","version":"1..2","build":null,"depends":null,"timestamp":"x","build_number":"1"}',
     ),
     raw("twice-1-0.conda", '{"name":"twice","name":"twice","version":"1","legacy_bz2_md5":null}'),
-  ]);
+  ];
+  // An index has none that are no objects; a name's records are looked at all the same.
+  const nameOf = ({ fileName }: IndexRecord) => fileName.split("-")[0] as string;
+  const names = new Set(records.map(nameOf));
+  const { kept, warnings } = current({
+    names: () => names,
+    of: (name) => records.filter((one) => nameOf(one) === name),
+  });
   assert.deepEqual(kept, ["good-1-0.conda", "odd-1-0.conda", "twice-1-0.conda"]);
   assert.deepEqual(warnings.map((w) => w.split(":")[0]).sort(), [
     "bad-1-0.conda",
@@ -126,7 +141,7 @@ test("an index that asks for the square of its size gets an answer all the same,
   const warnings: string[] = [];
   const top = { others: [], removed: [] };
   currentRepodata({
-    records: recordsByName(records),
+    records: grouped(records),
     top,
     versions,
     maxChecks: 100,

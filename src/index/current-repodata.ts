@@ -3,7 +3,8 @@ import { type MatchSpec, MatchSpecError, parseMatchSpec } from "../conda/match-s
 import type { Versions } from "../conda/version.ts";
 import { startsWith, versionParts } from "../conda/version-prefix.ts";
 import type { IndexRecord } from "./index-record.ts";
-import { mergeRepodata, type NewRecord } from "./merge.ts";
+import { type IndexChange, isGone, mergeRepodata, type NewRecord } from "./merge.ts";
+import { nameIn, type Place, placesByName, recordAt } from "./record-names.ts";
 import { emptyRepodata, type Repodata } from "./repodata.ts";
 import { seconds } from "./timestamp.ts";
 
@@ -29,22 +30,28 @@ export interface RecordsByName {
   of(name: string): Iterable<IndexRecord>;
 }
 
-/** Groups records that are in memory anyway; those without a usable name are told and left out. */
-export function recordsByName(records: Iterable<IndexRecord>, warn: Warn = () => {}): RecordsByName {
-  const groups = new Map<string, IndexRecord[]>();
-  for (const one of records) {
-    const fields = fieldsOf(one, warn);
-    if (!fields) continue;
-    const { name } = fields;
-    if (typeof name !== "string" || name === "") {
-      warn(one.fileName, "its record has no name or version");
-      continue;
-    }
-    const group = groups.get(name.toLowerCase());
-    if (group) group.push(one);
-    else groups.set(name.toLowerCase(), [one]);
+/** The records of the old maps of an index once it is changed, looked up when they are asked for. */
+export function recordsByName(index: Repodata, change: IndexChange = { add: new Map() }): RecordsByName {
+  const added = new Map<string, IndexRecord[]>();
+  for (const [fileName, { record, v3 }] of change.add) {
+    const name = v3 ? undefined : nameIn(record);
+    if (name !== undefined) added.set(name, [...(added.get(name) ?? []), { fileName, record }]);
   }
-  return { names: () => groups.keys(), of: (name) => groups.get(name) ?? [] };
+  let places: Map<string, Place[]> | undefined;
+  const placesOf = () => {
+    places ??= placesByName(index);
+    return places;
+  };
+  return {
+    names: () => new Set([...placesOf().keys(), ...added.keys()]),
+    *of(name) {
+      for (const place of placesOf().get(name) ?? []) {
+        const one = recordAt(index, place);
+        if (!one.map.startsWith("v3.") && !isGone(change, one.fileName)) yield one;
+      }
+      yield* added.get(name) ?? [];
+    },
+  };
 }
 
 /** What is needed of a record to choose it. */

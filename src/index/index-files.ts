@@ -17,14 +17,3 @@ export interface IndexFiles {
   /** Milliseconds that a shard stays after the last index that named it, for readers that hold an old index. */
   readonly shardGraceMs: number;
 }
-
-export const DEFAULT_INDEX_FILES: IndexFiles = {
-  zst: true,
-  bz2: false,
-  shards: true,
-  currentRepodata: true,
-  runExports: true,
-  zstdLevel: null,
-  baseUrl: null,
-  shardGraceMs: 7 * 24 * 60 * 60 * 1000,
-};
