@@ -31,7 +31,11 @@ export async function follow(
   const having = new Map<string, ChannelSource[]>();
   for (const channel of channels) {
     try {
-      for (const subdir of await subdirsOf(channel, run)) having.set(subdir, [...(having.get(subdir) ?? []), channel]);
+      for (const subdir of await subdirsOf(channel, run)) {
+        const its = having.get(subdir) ?? [];
+        // A channel that was named twice is followed once.
+        if (!its.some(({ place }) => place.key === channel.place.key)) having.set(subdir, [...its, channel]);
+      }
     } catch (e) {
       failed(following, channel.address.name, e, run);
     }

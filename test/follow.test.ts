@@ -320,6 +320,18 @@ test("of two channels the first that has a file is followed, and what either has
   assert.equal(licence(b), "other");
 });
 
+test("a channel that is named twice is followed as if it were named once", async () => {
+  const channel = await channelOf([a1, b, c]);
+  const target = temporary();
+  const sources = [channel, `file://${channel}/`, `${channel}/linux-64`];
+  const rounds: unknown[] = [];
+  for (const delete_ of [false, false, true, true]) {
+    const r = await runAt(NOW, { sources, sourceType: "channel", target, delete: delete_ });
+    rounds.push([r.added, r.kept, r.removed, r.exitCode]);
+  }
+  assert.deepEqual(rounds, [[3, 0, 0, 0], ...Array(3).fill([0, 3, 0, 0])]);
+});
+
 test("packages of other sources stay when channels are followed, and a local folder can be followed too", async () => {
   const upstream = await upstreamOf([a1, b]);
   const [folder, target] = [await channelOf([c, ...many]), temporary()];
