@@ -142,14 +142,14 @@ const NAMED: readonly InfoRow["kind"][] = ["package", "artifact", "release-asset
 
 /** @throws UsageError BAD_FLAG */
 function filters(options: InfoOptions): (row: InfoRow, byName: boolean) => boolean {
-  const { nameFilter, descriptionFilter, excludeExpired } = options;
+  const { nameFilter, descriptionFilter, excludeExpired, subdirs } = options;
   const name = nameFilter === undefined ? undefined : memberPattern(nameFilter, "--name-filter");
   const description =
     descriptionFilter === undefined ? undefined : memberPattern(descriptionFilter, "--description-filter");
   return (row, byName) => {
     if (name && byName && NAMED.includes(row.kind) && !name.test(row.kind === "package" ? row.fileName : row.name))
       return false;
-    if (row.kind === "package") return true;
+    if (row.kind === "package") return row.subdir === undefined || (subdirs?.includes(row.subdir) ?? true);
     if (description && !description.test(row.description ?? row.name)) return false;
     return !(excludeExpired && row.expired);
   };

@@ -20,7 +20,7 @@ import { noteUnoffered } from "./unoffered.ts";
 export async function offered(sources: readonly Source[], run: Run): Promise<Following> {
   const plain = sources.filter((s) => !s.channel);
   const found = await enumerated(plain, run);
-  const chosen = run.rules ? await chosenOf(found.refs, run) : { refs: found.refs, failures: [] };
+  const chosen = run.rules || run.subdirs ? await chosenOf(found.refs, run) : { refs: found.refs, failures: [] };
   for (const f of chosen.failures) run.emit({ type: "finished", result: f });
   const channels = sources.flatMap((s) => s.channel ?? []);
   const following = await follow(channels, chosen.refs, run);
@@ -88,18 +88,19 @@ function badName(fileName: string): MirrorError | undefined {
   }
 }
 
-/** Of offers of sources that are no channels those that the rules want; packages without a record are looked into. */
+/** Of offers of sources that are no channels those that rules and subdirs want; packages without a record are looked into. */
 async function chosenOf(
   refs: readonly PackageRef[],
   run: Run,
 ): Promise<{ refs: PackageRef[]; failures: Outcome[]; candidates: Map<PackageRef, Candidate> }> {
-  const { rules } = run;
+  const { rules, subdirs } = run;
   const failures: Outcome[] = [];
   const candidates = new Map<PackageRef, Candidate>();
   const look = async (ref: PackageRef): Promise<void> => {
     try {
+      if (subdirs && ref.subdir !== undefined && !subdirs.includes(ref.subdir)) return;
       const candidate = await candidateOf(ref, rules, run.signal);
-      if (candidate) candidates.set(ref, candidate);
+      if (candidate && (subdirs?.includes(candidate.subdir) ?? true)) candidates.set(ref, candidate);
     } catch (e) {
       if (isInterruption(e, run.signal)) return;
       const error = asMirrorError(e, ref.fileName);

@@ -4,8 +4,9 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync,
 import { join } from "node:path";
 import { test } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
-import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
+import { info, type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
+import { fileServer } from "./servers/file-server.ts";
 import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
 
 const take = (target: string, sources: readonly string[], more: Partial<MirrorOptions> = {}): Promise<MirrorReport> =>
@@ -315,4 +316,20 @@ test("what a run keeps of a package is its record, not the buffers that it came 
   assert.equal(report.added, packages.length);
   const grown = (kept.at(-1) as number) - (kept[0] as number);
   assert.ok(grown < packages.length * 8_000, `${Math.round(grown / packages.length)} bytes a package`);
+});
+
+test("--subdir narrows down what files and addresses offer, as it does channels", async () => {
+  const [source, target] = [temporary(), temporary()];
+  const [here, there] = [buildConda({ name: "here" }), buildConda({ name: "there", subdir: "linux-64" })];
+  written(source, [here, there]);
+  const server = await fileServer({ [there.fileName]: there.bytes });
+  const options = { sources: [source, `${server.url}/${there.fileName}`], subdirs: ["linux-64"], target, env: {} };
+  const report = await mirror(options);
+  assert.deepEqual([report.added, report.exitCode], [1, 0]);
+  assert.deepEqual([listed(target, "linux-64"), listed(target, "noarch")], [[there.fileName], []]);
+  const { rows } = await info({ source, subdirs: ["linux-64"], env: {} });
+  assert.deepEqual(
+    rows.map((row) => row.kind === "package" && row.fileName),
+    [there.fileName],
+  );
 });

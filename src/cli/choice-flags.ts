@@ -32,7 +32,7 @@ export function choice(command: Command): Command {
   return command
     .addOption(many("--include <spec>", "only what this MatchSpec matches, such as 'numpy >=2'"))
     .addOption(many("--exclude <spec>", "nothing that this MatchSpec matches; stronger than --include"))
-    .addOption(many("--subdir <subdir>", "only this subdir of channels"))
+    .addOption(many("--subdir <subdir>", "only this subdir"))
     .option("--latest <n>", "so many of the newest versions of each name in each subdir", Number)
     .addOption(new Option("--latest-per <what>", "what --latest counts by").choices(["name", "minor"]))
     .option("--since <date>", "only what was published since, such as 2025-01-31")

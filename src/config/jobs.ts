@@ -32,7 +32,7 @@ export const jobSchema = z
       .union([z.int().min(0), one])
       .optional()
       .describe("With delete: stop when more of a subdir would go, such as 5% or 100."),
-    subdirs: some.optional().describe("Subdirs of channels that are taken; all when absent."),
+    subdirs: some.optional().describe("Subdirs that are taken; all when absent."),
     platforms: some.optional().describe("Platforms of lock files, and those that with_deps solves for."),
     environments: some.optional().describe("Environments of lock files; all when absent."),
     with_deps: z
