@@ -6,6 +6,11 @@ export const LIMITS = {
   infoBytes: 256 * MiB,
   /** Bytes of one JSON member; real `paths.json` files above 10 MiB exist. */
   memberBytes: 64 * MiB,
+  /**
+   * Bytes of the members that are made objects of; real ones stay below 100 KiB. V8 takes far longer for millions of small values
+   * at once than for as many one after another: 60 MB of them kept a worker thread busy for 80 s, in 3 GB.
+   */
+  parsedBytes: 4 * MiB,
   /** Bytes of one `patch_instructions.json`; conda-forge's are some 10 MiB. */
   patchBytes: 256 * MiB,
   /** Decoded bytes of a package of patch instructions: one of those for each subdir, and tests and recipe. */

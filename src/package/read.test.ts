@@ -277,7 +277,7 @@ test("broken and hostile packages are refused with a code, their name and a reas
     [
       "member beyond the end",
       "x-1.0-0.conda",
-      condaOf([{ name: "info/index.json", content: "{}", statedSize: 5_000_000 }]),
+      condaOf([{ name: "info/index.json", content: "{}", statedSize: 3_000_000 }]),
       "DAMAGED",
     ],
     [
@@ -286,6 +286,12 @@ test("broken and hostile packages are refused with a code, their name and a reas
       condaOf([{ name: "info/index.json", content: "{}", statedSize: 2 ** 33, base256: true }]),
       "TOO_LARGE",
     ],
+    ...["info/index.json", "info/run_exports.json", "info/about.json"].map((name): [string, string, Buffer, string] => [
+      `${name} of millions of values`,
+      "x-1.0-0.conda",
+      condaOf([{ name, content: `[${"{},".repeat(1_500_000)}{}]` }, ...info]),
+      "TOO_LARGE",
+    ]),
     ["bomb", "x-1.0-0.conda", bomb, "TOO_LARGE"],
     ["name", "y-1.0-0.conda", good, "NAME_MISMATCH"],
     ["version", "x-1.1-0.conda", good, "NAME_MISMATCH"],

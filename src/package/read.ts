@@ -44,6 +44,9 @@ export interface PackageInfo {
 
 const INDEX: InfoMember = "info/index.json";
 
+/** Members that are made objects of as a whole. `info/paths.json` is scanned as bytes. */
+const PARSED: readonly string[] = [INDEX, "info/about.json", "info/run_exports.json"];
+
 // Whole info archives up to here are decoded in one call; larger ones as a stream with constant memory.
 const IN_ONE_CALL = 256 * 1024;
 
@@ -72,6 +75,13 @@ export async function readPackage(
   let passed = 0;
   const tar = new TarReader(fileName, {
     ends(name, size) {
+      if (size > LIMITS.parsedBytes && PARSED.includes(name)) {
+        throw new PackageError("TOO_LARGE", {
+          what: fileName,
+          why: `its member ${name} has ${size} bytes, ${LIMITS.parsedBytes} are allowed`,
+          next: "the package is hostile or broken; leave it out",
+        });
+      }
       if (all || name === "" || name === "info") return false; // the archive's own folder, and that of info
       if (name.startsWith("info/")) {
         begun ||= !wanted.includes(INDEX);
