@@ -202,6 +202,9 @@ test("paths start at the lock file, in a list at the working directory, with ~ a
   assert.equal((await run({ sources: [lock] })).report.added, 1);
   const list = fileOf("list.txt", `@EXPLICIT\n$PKGS/noarch/${b.fileName}#${b.md5}\n`);
   assert.equal((await run({ sources: [list], env: { PKGS: join(folder, "pkgs") } })).report.added, 1);
+  const odd = fileOf("odd.txt", `@EXPLICIT\nfile:///x%2Fy/${b.fileName}\n`);
+  const [nowhere] = (await run({ sources: [odd] })).report.packages;
+  assert.ok(nowhere?.outcome === "failed" && /names no file of this machine/.test(nowhere.error.why));
   const server = await fileServer({
     "x/pixi.lock": readFileSync(lock),
     [`x/pkgs/noarch/${b.fileName}`]: b.bytes,

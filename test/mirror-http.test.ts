@@ -313,6 +313,30 @@ test("HTTP_PROXY is used, NO_PROXY is not", async () => {
   assert.equal(asked.length, 1);
 });
 
+test("a proxy may be named without a scheme; one that can't be spoken to is told, without its password", async () => {
+  const asked: string[] = [];
+  const proxy = createServer();
+  proxy.on("connect", (request, socket) => {
+    asked.push(request.url ?? "");
+    socket.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+  });
+  const { host } = new URL(await listening(proxy));
+  const source = [`http://conda.invalid/noarch/${small.fileName}#sha256:${small.sha256}`];
+  await take(temporary(), source, { env: { HTTP_PROXY: host }, settings: { retry_attempts: 0 } });
+  assert.deepEqual(asked, ["conda.invalid:80"]);
+  for (const HTTP_PROXY of ["socks5://user:s3cret@proxy:1080", "user:s3cret/x@proxy:3128"]) {
+    // Also where nothing but an index is asked for.
+    for (const sources of [source, ["http://conda.invalid/channel"]]) {
+      const report = await take(temporary(), sources, { env: { HTTP_PROXY } });
+      const [only] = report.packages;
+      assert.ok(only?.outcome === "failed");
+      assert.equal(report.exitCode, 3);
+      assert.match(only.error.what, /^the proxy (?:socks5:\/\/proxy:1080|http:\/\/proxy:3128)$/);
+      assert.doesNotMatch(JSON.stringify(report), /s3cret/);
+    }
+  }
+});
+
 for (const manner of ["drops", "refuses", "never answers"] as const) {
   test(`a proxy that ${manner} what is asked of it ends the run with an error that tells of it, after the retries`, async () => {
     const sockets: Socket[] = [];

@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
+import type { UsageError } from "../src/errors.ts";
 import { info, type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
@@ -197,10 +207,19 @@ test("a folder, a glob and a file are sources; what is no package is refused by 
   written(join(source, "deep/er"), [c]);
   writeFileSync(join(source, "broken-1.0-0.conda"), a.bytes.subarray(0, 300));
   writeFileSync(join(source, "notes.txt"), "no package");
+  symlinkSync("nowhere", join(source, "dangling-1.0-0.conda"));
   const report = await take(target, [join(source, "*.conda"), join(source, "deep"), join(source, b.fileName)]);
   assert.deepEqual([report.added, report.failed, report.exitCode], [3, 1, 1]);
   const failure = report.packages.find((p) => p.outcome === "failed");
   assert.equal(failure?.fileName, "broken-1.0-0.conda");
+});
+
+test("a file URL that names no file of this machine is refused in words, whatever it may be of", async () => {
+  const odd = process.platform === "win32" ? "file:///nowhere" : "file://server/share";
+  for (const source of [odd, `${odd}/x.zip`, `${odd}/pixi.lock`, `${odd}/x.tar`])
+    await assert.rejects(take(temporary(), [source]), (e: UsageError) => {
+      return e.code === "BAD_SOURCE" && /names no file of this machine/.test(e.what);
+    });
 });
 
 test("a source that does not exist ends in 3, with nothing made", async () => {

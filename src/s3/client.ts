@@ -194,7 +194,7 @@ export function openS3Client(address: S3Address, options: S3ClientOptions): S3Cl
       return lastKeys.keys ? presignedUrl(url, lastKeys.keys, scope, URL_SECONDS) : url.toString();
     },
     async close() {
-      await (await opened)?.close();
+      await (await opened?.catch(() => undefined))?.close();
     },
   };
 }

@@ -1,6 +1,5 @@
 import { realpath, stat } from "node:fs/promises";
 import { basename, relative, resolve, sep } from "node:path";
-import { fileURLToPath } from "node:url";
 import { SourceError, UsageError } from "../errors.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { openFile } from "../transfer/open-file.ts";
@@ -9,6 +8,7 @@ import { redactUrl } from "../transfer/redact.ts";
 import { isUrl } from "./archive/names-archive.ts";
 import { packagesIn } from "./archive/packages-in.ts";
 import type { ArchiveOptions } from "./archive/walk.ts";
+import { pathOf } from "./file-url.ts";
 import type { Source } from "./source.ts";
 
 /**
@@ -29,7 +29,7 @@ export function archiveSource(
     };
     return { what: place.origin, packages: (signal) => packagesIn(place, { ...context, key: url }, signal) };
   }
-  const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
+  const path = pathOf(text);
   return {
     what: path,
     async *packages(signal) {

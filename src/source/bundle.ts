@@ -1,5 +1,4 @@
 import { hash } from "node:crypto";
-import { fileURLToPath } from "node:url";
 import { badBundle } from "../bundle/bad-bundle.ts";
 import { type Bundle, openBundle, readBundleIndex, verifyBundle } from "../bundle/read-bundle.ts";
 import { SourceError } from "../errors.ts";
@@ -7,6 +6,7 @@ import { findRecord, lookUp, mapOf, type Repodata, readRepodata } from "../index
 import { openFile } from "../transfer/open-file.ts";
 import { openPart } from "../transfer/part.ts";
 import type { Place } from "../transfer/place.ts";
+import { pathOf } from "./file-url.ts";
 import type { PackageRef, Source } from "./source.ts";
 
 /**
@@ -15,7 +15,7 @@ import type { PackageRef, Source } from "./source.ts";
  * only be those that the target has.
  */
 export function bundleSource(text: string): Source {
-  const file = /^file:/i.test(text) ? fileURLToPath(text) : text;
+  const file = pathOf(text);
   return {
     what: file,
     async *packages(signal) {

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { isSubdir } from "../conda/file-name.ts";
 import { isKnownSubdir } from "../conda/subdirs.ts";
 import { redactUrl } from "../transfer/redact.ts";
+import { pathOf } from "./file-url.ts";
 
 /** Where a channel is. Its subdirs lie right below. */
 export type ChannelBase =
@@ -35,7 +35,7 @@ const NAME = /^[A-Za-z0-9][\w.-]*(?:\/label\/[\w.-]+)?$/;
  * @param alias what stands before bare names.
  */
 export function channelAddress(text: string, alias: string = CHANNEL_ALIAS): ChannelAddress | undefined {
-  if (/^file:/i.test(text)) return inFolder(fileURLToPath(text));
+  if (/^file:/i.test(text)) return inFolder(pathOf(text));
   if (/^(?:\.{1,2}$|\.{0,2}[\\/]|[A-Za-z]:[\\/])/.test(text)) return inFolder(text);
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase();
   if (scheme === "http" || scheme === "https") return atUrl(text, undefined);

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
 import type { TokenSettings } from "../auth/credentials.ts";
 import { isBundle } from "../bundle/path.ts";
@@ -20,6 +19,7 @@ import type { ChannelLookup } from "./channel-lookup.ts";
 import type { ArtifactMemory } from "./ci/artifact-memory.ts";
 import type { CheckState } from "./ci/checks.ts";
 import type { CiFilter } from "./ci/filter.ts";
+import { pathOf } from "./file-url.ts";
 import { githubAddress, webOf } from "./github/address.ts";
 import { pullAddress } from "./github/pull-address.ts";
 import { localSource } from "./local.ts";
@@ -84,7 +84,7 @@ const openArchive = async (text: string, context: SourceContext) =>
   (await import("./archive.ts")).archiveSource(text, context);
 
 const SOURCE_KINDS = {
-  url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(pathOf(text)) !== undefined, open: urlSource },
+  url: { recognises: (text) => /^https?:\/\//i.test(text) && formatOf(urlPath(text)) !== undefined, open: urlSource },
   lock: {
     recognises: isLock,
     open: async (text, context) => (await import("./lock.ts")).lockSource(text, context),
@@ -159,7 +159,7 @@ const SCHEME = /^[a-z][a-z0-9+.-]+:/i;
 
 /** A path that is there, or that could be nothing else; a `file://` URL, unless it is a channel's. */
 function isLocal(text: string): boolean {
-  if (/^file:/i.test(text)) return !isChannelFolder(fileURLToPath(text), knownSubdirs());
+  if (/^file:/i.test(text)) return !isChannelFolder(pathOf(text), knownSubdirs());
   if (SCHEME.test(text)) return false;
   return /^[./~\\]|^[a-z]:|[*?[{\\]/i.test(text) || existsSync(text) || namesPackage(text);
 }
@@ -185,7 +185,7 @@ function namesPull(text: string, { ci, tokens }: SourceContext): boolean {
   return /\/pull\/|^[^/]+#/.test(text);
 }
 
-function pathOf(url: string): string {
+function urlPath(url: string): string {
   try {
     return new URL(url).pathname;
   } catch {

@@ -1,10 +1,10 @@
 import { glob, opendir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
-import { fileURLToPath } from "node:url";
 import { formatOf } from "../conda/file-name.ts";
 import { SourceError, TransferError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
 import type { Place } from "../transfer/place.ts";
+import { pathOf } from "./file-url.ts";
 import { type PackageRef, SIDECARS, type Source } from "./source.ts";
 
 /**
@@ -13,7 +13,7 @@ import { type PackageRef, SIDECARS, type Source } from "./source.ts";
  * @param spec a path, a `file://` URL or a glob (`builds/**​/*.conda`); a file whose name looks like a glob is taken as it is.
  */
 export function localSource(spec: string): Source {
-  const path = spec.startsWith("file:") ? fileURLToPath(spec) : spec;
+  const path = pathOf(spec);
   return {
     what: path,
     async *packages(signal) {
@@ -35,8 +35,13 @@ async function filesOf(path: string): Promise<string[]> {
   if (/[*?[{]/.test(path)) {
     const matches: string[] = [];
     for await (const match of glob(path)) {
-      if ((await stat(match)).isDirectory()) matches.push(...(await inFolder(match)));
-      else if (formatOf(match)) matches.push(match);
+      // A link that leads nowhere is passed over, as it is in a folder.
+      const there = await stat(match).catch((e: NodeJS.ErrnoException) => {
+        if (e.code === "ENOENT" || e.code === "ELOOP") return undefined;
+        throw unreadable(match, e);
+      });
+      if (there?.isDirectory()) matches.push(...(await inFolder(match)));
+      else if (there && formatOf(match)) matches.push(match);
     }
     if (matches.length > 0) return [...new Set(matches)].sort();
     throw new SourceError("NOT_FOUND", {

@@ -10,6 +10,7 @@ import { pool } from "../transfer/pool.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
+import { pathOf } from "./file-url.ts";
 import { loadLock } from "./lock/load.ts";
 import { locate } from "./lock/location.ts";
 import type { PackageRef, Source } from "./source.ts";
@@ -35,10 +36,11 @@ const LOOK_UPS = 16;
  */
 export function lockSource(text: string, context: LockContext): Source {
   const what = redactUrl(text);
+  const from = pathOf(text);
   return {
     what,
     async *packages(signal) {
-      const { lock, base } = await loadLock(text, what, context, signal);
+      const { lock, base } = await loadLock(from, what, context, signal);
       const { packages, skipped } = choosePackages(lock, context.lock, what);
       tellSkipped(skipped, what, context.warn);
       const failed = new Set<string>();

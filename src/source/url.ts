@@ -132,10 +132,11 @@ function hashesOf(of: { sha256?: string; md5?: string }): { sha256?: string; md5
 /** `URL=URL` as typed. @throws UsageError BAD_FLAG */
 export function parseMirrorOf(text: string): MirrorOf {
   const match = /^(https?:\/\/.+?)=(https?:\/\/.+)$/.exec(text);
-  if (!match) {
+  const odd = match?.slice(1).find((url) => !URL.canParse(url));
+  if (!match || odd !== undefined) {
     throw new UsageError("BAD_FLAG", {
       what: `--mirror-of ${redactUrl(text)}`,
-      why: "it is not of the form URL=URL",
+      why: odd === undefined ? "it is not of the form URL=URL" : `${redactUrl(odd)} is no URL`,
       next: "name the original first: --mirror-of https://conda.anaconda.org/=https://mirror.example.com/",
     });
   }

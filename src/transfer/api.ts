@@ -130,7 +130,7 @@ export function openApi(settings: HttpSettings, prove: Prove): ApiClient {
   return {
     send,
     async close() {
-      await (await opened)?.destroy();
+      await (await opened?.catch(() => undefined))?.destroy();
     },
   };
 }

@@ -43,8 +43,8 @@ export const USER_AGENT = `meso-forge-mirror/${VERSION}`;
 
 /** The proxies that an environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), if any. */
 export function proxiesOf(env: NodeJS.ProcessEnv): ProxySettings | undefined {
-  const httpProxy = env["http_proxy"] || env["HTTP_PROXY"];
-  const httpsProxy = env["https_proxy"] || env["HTTPS_PROXY"];
+  const httpProxy = withScheme(env["http_proxy"] || env["HTTP_PROXY"]);
+  const httpsProxy = withScheme(env["https_proxy"] || env["HTTPS_PROXY"]);
   const noProxy = env["no_proxy"] ?? env["NO_PROXY"];
   if (!httpProxy && !httpsProxy) return undefined;
   return {
@@ -52,6 +52,11 @@ export function proxiesOf(env: NodeJS.ProcessEnv): ProxySettings | undefined {
     ...(httpsProxy ? { httpsProxy } : {}),
     ...(noProxy === undefined ? {} : { noProxy }),
   };
+}
+
+/** "proxy:3128" is a proxy that speaks HTTP, as curl has it. */
+function withScheme(proxy: string | undefined): string | undefined {
+  return !proxy || /^[a-z][a-z0-9+.-]*:\/\//i.test(proxy) ? proxy : `http://${proxy}`;
 }
 
 /**
@@ -119,7 +124,7 @@ export function openHttp(
   return {
     get,
     close: async () => {
-      await (await opened)?.close();
+      await (await opened?.catch(() => undefined))?.close();
     },
   };
 }

@@ -1,5 +1,7 @@
 import type { Duplex } from "node:stream";
 import { type Agent, type buildConnector, EnvHttpProxyAgent, Pool } from "undici";
+import { TransferError } from "../errors.ts";
+import { redactUrl } from "./redact.ts";
 
 /** Where the environment says that requests go through a proxy. */
 export interface ProxySettings {
@@ -24,18 +26,34 @@ export class NoTunnel extends Error {
  * again without a pause and without an end (client.js: connect, where the error is UND_ERR_SOCKET); and it waits five minutes
  * for one that says nothing.
  * @param connectTimeoutMs for the connection to the proxy and its answer.
+ * @throws TransferError UNREACHABLE for a proxy that is no http(s) URL
  */
 export function openProxies(
   options: Agent.Options,
   proxies: ProxySettings,
   connectTimeoutMs: number,
 ): EnvHttpProxyAgent {
+  for (const proxy of [proxies.httpProxy, proxies.httpsProxy]) if (proxy !== undefined) check(proxy);
   const factory = (origin: string | URL, opts: Pool.Options) =>
     new Pool(
       origin,
       typeof opts.connect === "function" ? { ...opts, connect: tunnelled(opts.connect, connectTimeoutMs) } : opts,
     );
   return new EnvHttpProxyAgent({ ...options, factory, noProxy: "", ...proxies } as EnvHttpProxyAgent.Options);
+}
+
+function check(proxy: string): void {
+  const protocol = URL.parse(proxy)?.protocol;
+  if (protocol === "http:" || protocol === "https:") return;
+  throw new TransferError(
+    "UNREACHABLE",
+    {
+      what: `the proxy ${redactUrl(proxy)}`,
+      why: protocol === undefined ? "it is no URL" : `${protocol} proxies are not spoken to`,
+      next: "set HTTP_PROXY and HTTPS_PROXY to http://host:port, or unset them",
+    },
+    { mayPass: false },
+  );
 }
 
 function tunnelled(connect: buildConnector.connector, timeoutMs: number): buildConnector.connector {

@@ -1,6 +1,5 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { SourceError } from "../../errors.ts";
 import { badLock } from "../../lock/bad-lock.ts";
 import { readCondaMeta } from "../../lock/conda-meta.ts";
@@ -32,18 +31,17 @@ export async function loadLock(
     const bytes = await withRetries(() => readAll(file, MAX_LOCK, signal), { ...retry, signal });
     return { lock: await readLock(textOf(bytes, what), what), base: { url } };
   }
-  const path = /^file:/i.test(text) ? fileURLToPath(text) : text;
   try {
-    const s = await stat(path);
-    if (s.isDirectory()) return { lock: await readPrefix(path, what), base: { folder: path } };
+    const s = await stat(text);
+    if (s.isDirectory()) return { lock: await readPrefix(text, what), base: { folder: text } };
     if (s.size > MAX_LOCK) throw badLock(what, `it has ${s.size} bytes`);
-    return { lock: await readLock(textOf(await readFile(path), what), what), base: { folder: dirname(path) } };
+    return { lock: await readLock(textOf(await readFile(text), what), what), base: { folder: dirname(text) } };
   } catch (e) {
     if (e instanceof SourceError) throw e;
     const gone = (e as NodeJS.ErrnoException).code === "ENOENT";
     throw new SourceError(gone ? "NOT_FOUND" : "UNREADABLE", {
       what: `${what}: the lock file can't be read`,
-      why: gone ? `${resolve(path)} does not exist` : (e as Error).message,
+      why: gone ? `${resolve(text)} does not exist` : (e as Error).message,
       next: "check the path and its permissions",
       cause: e,
     });

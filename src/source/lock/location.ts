@@ -36,7 +36,13 @@ export function locate(
       throw bad("is no URL");
     }
   }
-  if (/^file:/i.test(location)) return { path: fileURLToPath(location) };
+  if (/^file:/i.test(location)) {
+    try {
+      return { path: fileURLToPath(location) };
+    } catch (e) {
+      throw bad(`names no file of this machine: ${(e as Error).message}`);
+    }
+  }
   if (relativeTo === "working-directory") return { path: resolve(expanded(location, env)) };
   return { path: resolve("folder" in base ? base.folder : ".", location) };
 }
