@@ -115,6 +115,11 @@ test("a job that fails stops no other, and the exit code tells monitoring how it
   }
 });
 
+test("a job's needed key that is spelled wrong or missing is told as that", async () => {
+  await assert.rejects(run(configured([{ sorce: "x", target: "y" }])), /unknown key jobs\.0\.sorce\n.*source\?/);
+  await assert.rejects(run(configured([{ source: "x" }])), /jobs\.0\.target can't be used\n.*it is missing/);
+});
+
 test("mistakes in jobs are told with their place and the nearest key", async () => {
   const good = { source: "x", target: "y" };
   const wrong: [object[] | string, RegExp][] = [

@@ -31,7 +31,9 @@ async function check(values: Record<string, unknown>, from: string): Promise<Set
   const { settingsSchema } = await import("./settings.ts");
   const result = settingsSchema.safeParse(values);
   if (result.success) return result.data;
-  const issue = result.error.issues[0] as (typeof result.error.issues)[number];
+  const { issues } = result.error;
+  // A key that is spelled wrong is missed under its right name too.
+  const issue = (issues.find((i) => i.code === "unrecognized_keys") ?? issues[0]) as (typeof issues)[number];
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0] as string;
     const path = [...issue.path, key].join(".");
@@ -47,9 +49,16 @@ async function check(values: Record<string, unknown>, from: string): Promise<Set
   const path = issue.path.join(".");
   throw new UsageError("BAD_CONFIG", {
     what: `${from}: ${path} can't be used`,
-    why: issue.message,
+    why: isMissing(values, issue.path) ? "it is missing" : issue.message,
     next: `correct ${path}; meso-forge-mirror init-config writes a file that is right`,
   });
+}
+
+/** Whether nothing stands at a path whose table is there. */
+function isMissing(values: unknown, path: readonly PropertyKey[]): boolean {
+  let value = values;
+  for (const key of path) value = (value as Record<PropertyKey, unknown> | null | undefined)?.[key];
+  return value === undefined;
 }
 
 /** A configuration file's content, by its extension. Comments (keys that begin with _) and $schema are left out. */
