@@ -302,6 +302,22 @@ test("Ctrl-C indexes what is finished and ends in 130", async () => {
   assert.equal(existsSync(join(cwd, "t/.meso-forge-mirror/incoming")), false);
 });
 
+test("a run goes on to its end when nobody reads its output any more", async () => {
+  const source = temporary();
+  const many = Array.from({ length: 60 }, (_, i) => buildConda({ name: `p${i}` }));
+  written(source, many);
+  for (const stream of ["stdout", "stderr"] as const) {
+    const cwd = temporary();
+    const { child, ended } = start(["mirror", source, "--tgt", "t", "-v", "--json"], { cwd });
+    child[stream].destroy();
+    const { code, err } = await ended;
+    assert.equal(code, 0, err);
+    assert.doesNotMatch(err, /EPIPE/);
+    assert.equal(listed(join(cwd, "t"), "noarch").length, many.length);
+    assert.equal(existsSync(join(cwd, "t/.meso-forge-mirror/incoming")), false);
+  }
+});
+
 test("on a terminal bars are drawn, elsewhere they are not; --progress never is silent", async () => {
   const [path] = written(temporary(), [a]) as [string];
   assert.ok(!(await cliRun(["mirror", path, "--tgt", "t"])).err.includes("\x1b["));

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { PartialSettings } from "../config/settings.ts";
 import type { MirrorError } from "../errors.ts";
+import { letGo } from "./closed-pipes.ts";
 import type { CommonFlags, S3Flags } from "./common-flags.ts";
 import { logLevel, makeLogger, useColor } from "./log.ts";
 import { makeProgress, type Progress } from "./progress.ts";
@@ -16,6 +17,7 @@ export interface Session {
 /** @param interrupted what is told at the first Ctrl-C; the second ends the process at once. */
 export function openSession(flags: CommonFlags, interrupted: string): Session {
   const { env, stderr } = process;
+  letGo(stderr);
   const when = flags.progress === false || flags.quiet ? "never" : flags.progress;
   const bars = when === "always" || (when === "auto" && stderr.isTTY === true && flags.logFormat === "pretty");
   const progress = makeProgress(
