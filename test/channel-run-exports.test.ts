@@ -1,11 +1,16 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { zstdCompressSync } from "node:zlib";
+import { DEFAULTS } from "../src/config/defaults.ts";
+import { indexFilesOf } from "../src/config/index-files.ts";
 import { readShardJson } from "../src/index/shard-json.ts";
 import { readShardIndex, shardPath } from "../src/index/shards.ts";
 import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
+import { publish } from "../src/target/channel.ts";
+import { openFolder } from "../src/target/folder.ts";
+import type { Store } from "../src/target/store.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type FileServer, fileServer } from "./servers/file-server.ts";
 import { channelOf, filesOf } from "./support/channels.ts";
@@ -203,4 +208,24 @@ test("targets without an index of ours have no use for run exports, and ask for 
   await run(server, `bundle:${join(target, "b.tar")}`.replace("bundle:", ""));
   assert.ok(existsSync(join(target, "b.tar")));
   assert.deepEqual(asked(server), []);
+});
+
+test("another's shard index that comes after run exports were read is made anew with the run exports of all", async () => {
+  const target = await channelOf([a, b, c, d]);
+  const store = await openFolder(target);
+  let asked = 0;
+  const meeting: Store = {
+    ...store,
+    get: async (path, signal) => {
+      // At the first question: it was looked at before, and was ours.
+      if (path.endsWith("shards.msgpack.zst") && asked++ === 0) writeFileSync(join(target, path), "another's");
+      return store.get(path, signal);
+    },
+  };
+  const wish = { additions: [], remove: new Set([c.fileName]) };
+  const options = { files: indexFilesOf(DEFAULTS), warn: () => undefined, now: Date.now() };
+  await publish(meeting, new Map([["noarch", wish]]), options);
+  await store.close();
+  assert.equal(asked, 2);
+  assert.deepEqual(await saidBy(target), { [a.fileName]: own, [b.fileName]: own, [d.fileName]: {} });
 });

@@ -3,8 +3,8 @@ import { normaliseRunExports } from "../conda/run-exports.ts";
 import { SourceError, TransferError } from "../errors.ts";
 import { decompressIndex } from "../index/compress.ts";
 import { infoValue } from "../index/index-info.ts";
-import { letGo } from "../index/let-go.ts";
-import { findRecord, RECORD_MAPS } from "../index/repodata.ts";
+import { letGo, letGoIndex } from "../index/let-go.ts";
+import { findRecord } from "../index/repodata.ts";
 import { readRunExports } from "../index/run-exports.ts";
 import type { ChannelFile, ChannelPlace } from "./channel-place.ts";
 
@@ -77,10 +77,7 @@ function answering(bytes: Uint8Array, subdir: string): FoundRunExports {
   const unusable: string[] = [];
   return {
     unusable,
-    letGo() {
-      letGo(index.bytes);
-      for (const map of RECORD_MAPS) letGo(new Uint8Array(index.maps[map].spans.buffer));
-    },
+    letGo: () => letGoIndex(index),
     of(fileName) {
       const entry = refused.has(fileName) ? undefined : findRecord(index, fileName);
       if (!entry && !refused.has(fileName)) return undefined;

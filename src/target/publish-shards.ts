@@ -11,41 +11,41 @@ import {
   type ShardRecord,
   shardPath,
 } from "../index/shards.ts";
-import type { RunExportsOf } from "./publish-run-exports.ts";
-import type { NewFile } from "./store.ts";
-import { asSeen, assertNewest, type SubdirJob, writeFile } from "./subdir-job.ts";
-
-const INDEX = "repodata_shards.msgpack.zst";
+import type { KnownRunExports } from "./publish-run-exports.ts";
+import { type NewFile, PreconditionFailed } from "./store.ts";
+import { asSeen, assertNewest, SHARD_INDEX, type SubdirJob, writeFile } from "./subdir-job.ts";
 
 /**
  * Writes the shards that changed and then their index (CEP 16). Where we wrote the index that is there, only names that
  * the change touches are looked at; otherwise every shard is made anew, and those that come out as they were stay.
  * Gives the shards that no index names any more, with the time since when; those past their grace period are removed.
  */
-export async function publishShards(job: SubdirJob, runExports: RunExportsOf): Promise<Record<string, number>> {
+export async function publishShards(job: SubdirJob, runExports: KnownRunExports): Promise<Record<string, number>> {
   const { store, subdir, signal, options } = job;
   const grace = options.files.shardGraceMs;
   const old = Object.entries(job.fresh?.unreferenced ?? {});
   if (!job.changed && old.every(([, since]) => options.now - since < grace)) {
-    const there = await store.stat(`${subdir}/${INDEX}`, signal);
-    if (there && job.fresh?.versions[INDEX] === there.version) {
-      job.versions[INDEX] = there.version;
+    const there = await store.stat(`${subdir}/${SHARD_INDEX}`, signal);
+    if (there && job.fresh?.versions[SHARD_INDEX] === there.version) {
+      job.versions[SHARD_INDEX] = there.version;
       return Object.fromEntries(old);
     }
   }
-  const stored = await store.get(`${subdir}/${INDEX}`, signal);
+  const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
   let before: ReadonlyMap<string, string> = new Map();
   try {
     if (stored) before = await readShardIndex(stored.bytes);
   } catch (e) {
-    options.warn(`${subdir}/${INDEX} can't be read and is made anew: ${(e as Error).message}`);
+    options.warn(`${subdir}/${SHARD_INDEX} can't be read and is made anew: ${(e as Error).message}`);
   }
-  const ours = stored !== undefined && job.fresh?.versions[INDEX] === stored.version;
+  const ours = stored !== undefined && job.fresh?.versions[SHARD_INDEX] === stored.version;
+  // Another writer came since it was looked at: every shard would have to be made, and not enough is known for that.
+  if (!ours && runExports.few) throw new PreconditionFailed(`${subdir}/${SHARD_INDEX}`);
   const shards = new Map(ours ? before : []);
   await store.putNew(`${subdir}/`, shardFiles(job, ours ? job.names : undefined, shards, runExports), signal);
   const bytes = makeShardIndex({ info: shardInfo(job), shards });
-  if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[INDEX] = stored.version;
-  else await writeFile(job, INDEX, bytes, asSeen(job, INDEX));
+  if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[SHARD_INDEX] = stored.version;
+  else await writeFile(job, SHARD_INDEX, bytes, asSeen(job, SHARD_INDEX));
   const unreferenced: Record<string, number> = Object.fromEntries(old);
   const named = new Set(shards.values());
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
@@ -77,14 +77,14 @@ function* shardFiles(
   { index, change, options, subdir }: SubdirJob,
   names: ReadonlySet<string> | undefined,
   shards: Map<string, string>,
-  runExports: RunExportsOf,
+  runExports: KnownRunExports,
 ): Generator<NewFile> {
   const places = placesByName(index, names);
   const added = new Map<string, ShardRecord[]>();
   for (const [fileName, { record, v3 }] of change.add) {
     const name = nameIn(record);
     if (name === undefined) continue;
-    const one = { map: mapOf(fileName, v3 === true), fileName, record, runExports: runExports(fileName) };
+    const one = { map: mapOf(fileName, v3 === true), fileName, record, runExports: runExports.of(fileName) };
     added.set(name, [...(added.get(name) ?? []), one]);
   }
   const removed = removedByName(removedAfter(index, change));
@@ -92,7 +92,7 @@ function* shardFiles(
     const records: ShardRecord[] = added.get(name) ?? [];
     for (const place of places.get(name) ?? []) {
       const r = recordAt(index, place);
-      if (!isGone(change, r.fileName)) records.push({ ...r, runExports: runExports(r.fileName) });
+      if (!isGone(change, r.fileName)) records.push({ ...r, runExports: runExports.of(r.fileName) });
     }
     if (records.length === 0) {
       shards.delete(name);

@@ -5,6 +5,9 @@ import type { Repodata } from "../index/repodata.ts";
 import type { SubdirState } from "./index-state.ts";
 import { type Pieces, type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
 
+/** What names the shards of a subdir (CEP 16). */
+export const SHARD_INDEX = "repodata_shards.msgpack.zst";
+
 /** A package that is in place (or staged to replace one) and has to be in the index. */
 export interface Addition {
   readonly subdir: string;
