@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { publishChannelFiles } from "./channel-files.ts";
@@ -178,6 +179,11 @@ async function subdirsOf(store: Store, asked: readonly string[], warn: (message:
       next: `this channel has: ${there.join(", ") || "none yet"}`,
     });
   }
+  // In a folder above its subdirs, or in a subdir that was taken for the channel.
+  if (store.folder !== undefined && (await readdir(store.folder)).some(formatOf))
+    warn(
+      `packages that lie right in ${store.where} are left out: they belong into its subdirs (noarch or <os>-<arch>)`,
+    );
   for (const folder of folders) {
     if (isSubdir(folder) || folder.startsWith(".")) continue;
     for await (const file of store.list(folder)) {

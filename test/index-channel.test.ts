@@ -217,6 +217,9 @@ test("packages in folders that are no subdir are told of, and so is a channel th
   await index(channel);
   assert.match(warnings.join(), /^broken\/ holds packages and is left out/);
   await assert.rejects(index(join(channel, "nowhere")), /no such channel/);
+  written(channel, [a]);
+  await index(channel);
+  assert.match(warnings.join("\n"), /packages that lie right in .* are left out/);
   await assert.rejects(index(channel, { subdirs: ["linux-64"] }), /the channel has no such folder/);
 });
 
