@@ -35,12 +35,13 @@ export async function openClients(
   settings: Settings,
   { env, now, warn }: { env: NodeJS.ProcessEnv; now: () => number; warn: (message: string) => void },
 ): Promise<Clients> {
+  const rate = bytesPerSecond(settings.limit_rate ?? 0);
   const requests: HttpSettings = {
     connections: settings.max_concurrent_downloads,
     totalTimeoutMs: settings.timeout_seconds * 1000,
     tokens: settings,
     proxies: proxiesOf(env),
-    pace: settings.limit_rate === null ? undefined : paceSettings(bytesPerSecond(settings.limit_rate)),
+    pace: rate > 0 ? paceSettings(rate) : undefined,
   };
   const post: PostForm = (url, form) => {
     const headers = { "content-type": "application/x-www-form-urlencoded", accept: "application/json" };

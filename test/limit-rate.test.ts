@@ -29,6 +29,16 @@ async function proxy(): Promise<string> {
   return listening(server);
 }
 
+test("a rate of 0 is no limit, as curl and rsync have it, and one that is none is told as that", async () => {
+  const [one] = packages as [(typeof packages)[number]];
+  const server = await fileServer({ [one.fileName]: one.bytes });
+  const run = (limit_rate: string | number) =>
+    mirror({ sources: [`${server.url}/${one.fileName}`], target: temporary(), env: {}, settings: { limit_rate } });
+  for (const none of ["0", 0, "0K"]) assert.equal((await run(none)).added, 1);
+  for (const wrong of ["10Q", -1])
+    await assert.rejects(run(wrong), /limit_rate can't be used\n.*neither a number of bytes a second/);
+});
+
 for (const way of ["directly", "through a proxy"]) {
   test(`all threads together fetch no more than --limit-rate ${way}, and everything arrives`, async () => {
     const server = await fileServer(Object.fromEntries(packages.map((p) => [p.fileName, p.bytes])));

@@ -2,6 +2,8 @@ import { z } from "zod";
 import { jobSchema } from "./jobs.ts";
 import { RATE } from "./rate.ts";
 
+const NO_RATE = "it is neither a number of bytes a second nor one with K, M or G behind it";
+
 /**
  * Every setting, with its default. The names and defaults of the first nine are those of the Rust tool of the same
  * name, so that its files keep working.
@@ -29,12 +31,10 @@ export const settingsSchema = z
       .default(300)
       .describe("Seconds one try of a request may take; a broken transfer goes on where it stopped."),
     limit_rate: z
-      .union([z.number().positive(), z.string().regex(RATE)], {
-        error: "it is neither a number of bytes a second nor one with K, M or G behind it",
-      })
+      .union([z.number().min(0, { error: NO_RATE }), z.string().regex(RATE, { error: NO_RATE })], { error: NO_RATE })
       .nullable()
       .default(null)
-      .describe("Bytes a second that all transfers together may fetch, such as 2M; null for no limit."),
+      .describe("Bytes a second that all transfers together may fetch, such as 2M; null or 0 for no limit."),
     s3_region: z.string().nullable().default(null).describe("Region of S3 targets."),
     s3_endpoint: z.url().nullable().default(null).describe("Address of an S3 server that is not AWS, such as MinIO."),
     s3_addressing_style: z
