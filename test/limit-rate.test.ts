@@ -7,6 +7,7 @@ import { mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { listening } from "./servers/listening.ts";
+import { channelOf, filesOf } from "./support/channels.ts";
 import { listed, temporary } from "./support/folders.ts";
 
 const packages = Array.from({ length: 8 }, (_, i) =>
@@ -39,17 +40,29 @@ test("a rate of 0 is no limit, as curl and rsync have it, and one that is none i
     await assert.rejects(run(wrong), /limit_rate can't be used\n.*neither a number of bytes a second/);
 });
 
-for (const way of ["directly", "through a proxy"]) {
+for (const way of ["directly", "through a proxy", "from a bucket"]) {
   test(`all threads together fetch no more than --limit-rate ${way}, and everything arrives`, async () => {
-    const server = await fileServer(Object.fromEntries(packages.map((p) => [p.fileName, p.bytes])));
-    const env = way === "directly" ? {} : { HTTP_PROXY: await proxy() };
+    const inBucket = way === "from a bucket";
+    const inChannel = Object.entries(inBucket ? filesOf(await channelOf(packages)) : {});
+    const server = await fileServer({
+      ...Object.fromEntries(packages.map((p) => [p.fileName, p.bytes])),
+      ...Object.fromEntries(inChannel.map(([path, content]) => [`bucket/ch/${path}`, content])),
+    });
+    const env = way === "through a proxy" ? { HTTP_PROXY: await proxy() } : {};
     const target = temporary();
     const began = performance.now();
     const report = await mirror({
-      sources: packages.map((p) => `${server.url}/${p.fileName}#sha256:${p.sha256}`),
+      sources: inBucket
+        ? ["s3://bucket/ch/noarch"]
+        : packages.map((p) => `${server.url}/${p.fileName}#sha256:${p.sha256}`),
       target,
       env,
-      settings: { limit_rate: "800K", max_concurrent_downloads: 8 },
+      settings: {
+        limit_rate: "800K",
+        max_concurrent_downloads: 8,
+        s3_endpoint: inBucket ? server.url : null,
+        s3_anonymous: inBucket,
+      },
     });
     const seconds = (performance.now() - began) / 1000;
     assert.deepEqual([report.exitCode, report.added], [0, packages.length]);

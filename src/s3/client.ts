@@ -61,6 +61,8 @@ export interface S3ClientOptions extends S3Place {
   /** Repetitions after the first try. */
   readonly retryAttempts: number;
   readonly clock: Clock;
+  /** The limit on what is fetched; set for sources. */
+  readonly pace?: HttpSettings["pace"];
 }
 
 const NOTHING = new Uint8Array(0);
@@ -80,6 +82,7 @@ export function openS3Client(address: S3Address, options: S3ClientOptions): S3Cl
     connections: options.connections,
     connectTimeoutMs: Math.min(CONNECT_TIMEOUT_MS, total),
     idleTimeoutMs: Math.min(IDLE_TIMEOUT_MS, total),
+    pace: options.pace,
   };
   let region = options.region ?? DEFAULT_REGION;
   let server = bucketUrl(address, place, region);

@@ -46,6 +46,7 @@ export function s3Place(
     connections: requests.connections,
     retryAttempts: retry.attempts,
     clock: retry.clock,
+    pace: requests.pace,
   });
   closing?.(client);
   const keyOf = (at: string): string => decodeURIComponent(at.slice(base.length));
