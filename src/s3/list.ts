@@ -1,3 +1,4 @@
+import { TransferError } from "../errors.ts";
 import type { S3Client } from "./client.ts";
 import { elementsOf, textOf } from "./xml.ts";
 
@@ -30,7 +31,10 @@ export interface ListRequest {
   readonly limit?: number;
 }
 
-/** One page of what lies right inside a folder, in the order of keys. */
+/**
+ * One page of what lies right inside a folder, in the order of keys.
+ * @throws TransferError SERVER_ERROR where it is no whole listing: what it leaves out would count as gone
+ */
 export async function listPage(client: S3Client, request: ListRequest, signal?: AbortSignal): Promise<ListPage> {
   const { folder, next, after, limit } = request;
   const prefix = client.prefix + folder;
@@ -45,6 +49,8 @@ export async function listPage(client: S3Client, request: ListRequest, signal?: 
   };
   const { body } = await client.request({ method: "GET", query }, signal);
   const xml = Buffer.from(body).toString("utf8");
+  if (!xml.includes("<ListBucketResult") || !xml.includes("</ListBucketResult>"))
+    throw odd(client, "what came is no listing of a bucket, or not all of one");
   // A plus sign is a space in this coding.
   const decoded =
     textOf(xml, "EncodingType") === "url"
@@ -67,7 +73,21 @@ export async function listPage(client: S3Client, request: ListRequest, signal?: 
     if (path !== undefined) folders.push(path.slice(folder.length).replace(/\/$/, ""));
   }
   const more = textOf(xml, "IsTruncated") === "true" ? textOf(xml, "NextContinuationToken") : undefined;
+  if (textOf(xml, "IsTruncated") === "true" && (!more || more === next))
+    throw odd(client, "more follows, and the server does not tell how to get it");
   return { objects, folders, next: more };
+}
+
+function odd(client: S3Client, why: string): TransferError {
+  return new TransferError(
+    "SERVER_ERROR",
+    {
+      what: `the listing of ${client.where}`,
+      why,
+      next: "nothing was changed; check --s3-endpoint, and that the server speaks ListObjectsV2",
+    },
+    { mayPass: false },
+  );
 }
 
 /** Everything right inside a folder. */
