@@ -19,11 +19,13 @@ const LONGEST_MS = 70 * 60_000;
 /** GitHub asks for a minute where it names no time (docs: "Exceeding the rate limit"). */
 const SECONDARY_MS = 60_000;
 const MOST_SECONDARY = 6;
+const MOST_STALE = 6;
 
 /** @param host for people */
 export function rateLimit(host: string, clock: Clock, warn: (message: string) => void): RateLimit {
   let until = 0;
   let secondary = 0;
+  let stale = 0;
   const wait = (answer: ApiAnswer, ms: number, why: string): true => {
     if (ms > LONGEST_MS) {
       throw new TransferError(
@@ -57,6 +59,8 @@ export function rateLimit(host: string, clock: Clock, warn: (message: string) =>
         const reset = Number(headers.get("x-ratelimit-reset")) * 1000;
         const limit = headers.get("x-ratelimit-limit");
         const more = withToken ? "" : " (without a token; GITHUB_TOKEN allows 5000)";
+        // A moment that has passed is waited for now and then; a server that names no other is not asked for ever.
+        if (reset <= now && clock.now() >= until && ++stale > MOST_STALE) return false;
         // The moment is told in whole seconds, cut off.
         const ms = Number.isFinite(reset) && reset > 0 ? Math.max(0, reset - now) + 1000 : SECONDARY_MS;
         return wait(answer, ms, `its limit of ${limit ?? "so many"} requests an hour is used up${more}`);
@@ -64,10 +68,13 @@ export function rateLimit(host: string, clock: Clock, warn: (message: string) =>
       const words = Buffer.from(answer.body.subarray(0, 2000)).toString("utf8");
       if (retryAfter === undefined && status !== 429 && !/secondary rate limit|abuse detection/i.test(words))
         return false;
+      const why = "it asks for a pause (secondary rate limit)";
+      // Asked before the wait began, as others were: one refusal, however many requests were under way.
+      if (clock.now() < until) return retryAfter === undefined ? true : wait(answer, retryAfter, why);
       if (secondary === MOST_SECONDARY) return false;
       const ms = retryAfter ?? SECONDARY_MS * 2 ** secondary;
       secondary++;
-      return wait(answer, ms, "it asks for a pause (secondary rate limit)");
+      return wait(answer, ms, why);
     },
   };
 }
