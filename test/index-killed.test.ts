@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { hash } from "node:crypto";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { indexChannel } from "../src/index-channel.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { temporary } from "./support/folders.ts";
-import { gistOf } from "./support/index-gist.ts";
+import { cutShards, gistOf } from "./support/index-gist.ts";
 import { copyChannel, stateOf } from "./support/twin.ts";
 
 const dyingIndex = new URL("support/dying-index.ts", import.meta.url).pathname;
@@ -58,6 +58,15 @@ async function fromNothing(now: Packages): Promise<Map<string, string>> {
 /** What a channel is once all that lies there is in its index, and nothing of what the index had has gone. */
 function between(now: Packages, before: Packages): Promise<Map<string, string>> {
   return fromNothing(new Map([...before, ...now]));
+}
+
+const UNPATCHED = "repodata_from_packages.json";
+
+function gistAndUnpatched(channel: string): Record<string, string> {
+  return {
+    ...Object.fromEntries(gistOf(channel)),
+    [UNPATCHED]: readFileSync(join(channel, "noarch", UNPATCHED), "utf8"),
+  };
 }
 
 /** Whether an index lists a package: after runs that were killed, it may be one that went long ago. */
@@ -115,17 +124,25 @@ function run(args: readonly string[], killAfterMs?: number): Promise<{ signal: s
   });
 }
 
+/** What is to become of a channel that a killed run left, when its packages are changed once more before the next run. */
+interface Turn {
+  readonly from: Packages;
+  readonly to: Packages;
+}
+
 /**
  * Has a run keep the channel as it would leave it if it were killed at each of its changes of the disk, kills others for good
- * at some of them, and has each of the channels that are left repaired.
+ * at some of them, and has each of the channels that are left repaired, and one more of it after a turn.
  */
 async function everyMoment(
   channel: string,
   after: ReadonlyMap<string, string>,
-  middle: ReadonlyMap<string, string> = after,
+  { middle = after, turn }: { readonly middle?: ReadonlyMap<string, string>; readonly turn?: Turn } = {},
 ): Promise<string[]> {
   const before = gistOf(channel);
+  const turned = turn && (await fromNothing(turn.to));
   const seen = new Set<string>();
+  let cut = 0;
   const folder = temporary();
   const changes = JSON.parse((await run([dyingIndex, twin(channel), folder])).stdout) as string[];
   const check = async (dead: string, how: string) => {
@@ -133,12 +150,22 @@ async function everyMoment(
       whole(dead, before, after, middle);
       // What is left of a temporary file makes no difference to the next run.
       const left = stateOf(dead);
-      if (!seen.has(left)) await repaired(dead, after);
+      if (seen.has(left)) return;
       seen.add(left);
+      if (cutShards(dead).length > 0) cut++;
+      if (turn && turned) {
+        const other = twin(dead);
+        lay(other, turn.to, turn.from);
+        await repaired(other, turned);
+        rmSync(other, { recursive: true });
+      }
+      await repaired(dead, after);
+      assert.deepEqual(cutShards(dead), []);
     } catch (e) {
       throw new Error(`${how}: ${(e as Error).message}`, { cause: e });
+    } finally {
+      rmSync(dead, { recursive: true });
     }
-    rmSync(dead, { recursive: true });
   };
   for (const [i, change] of changes.entries())
     await check(join(folder, String(i + 1), "channel"), `as it was before change ${i + 1}, ${change}`);
@@ -147,6 +174,8 @@ async function everyMoment(
     assert.equal((await run([dyingIndex, dead, String(moment)])).signal, "SIGKILL");
     await check(dead, `killed before change ${moment}, ${changes[moment - 1]}`);
   }
+  if (changes.some((c) => c.startsWith("open") && c.endsWith("HASH.msgpack.zst")))
+    assert.ok(cut > 0, "a run died while it wrote a shard");
   return changes;
 }
 
@@ -154,6 +183,7 @@ const v3 = { schema_version: 3, extra_depends: { more: ["a"] } };
 const a = buildConda({ name: "a", runExports: { weak: ["a >=1"] } });
 const b = buildConda({ name: "b" });
 const d = buildConda({ name: "d", subdir: "linux-64" });
+const f = buildConda({ name: "f", subdir: "linux-64", index: v3 });
 const one = packages(["noarch", a]);
 const two = packages(["noarch", a], ["noarch", b]);
 const first = packages(
@@ -167,12 +197,17 @@ const second = packages(
   ["noarch", buildConda({ name: "e", runExports: ["e"] })],
   ["linux-64", buildTarBz2({ name: "c", subdir: "linux-64", version: "2.0" })],
   ["linux-64", d],
-  ["linux-64", buildConda({ name: "f", subdir: "linux-64", index: v3 })],
+  ["linux-64", f],
 );
 
 /** The changes by which the phases of a run are told: databases, then the index files in their order. */
 function covers(changes: readonly string[], order: readonly string[]): void {
-  const places = order.map((file) => changes.findIndex((c) => /^(rename|link|open)/.test(c) && c.endsWith(file)));
+  // What is there already is noted at the very first, and what was written at the last.
+  const places = order.map((file) =>
+    changes[file === "index-state.json" ? "findLastIndex" : "findIndex"](
+      (c) => /^(rename|link|open)/.test(c) && c.endsWith(file),
+    ),
+  );
   assert.ok(!places.includes(-1), `${order[places.indexOf(-1)]} is among ${changes.join(", ")}`);
   assert.deepEqual(
     places,
@@ -204,12 +239,17 @@ test("killed at each of its 60 and more moments of indexing a new channel, clien
   covers(changes, ["noarch/run_exports.json", ZST, JSON_, ...SHARDS, ...LAST]);
 });
 
-test("killed at each of its 100 and more moments after packages came, changed and went, clients see the old or the new state, and the next run repairs it", async () => {
+test("killed at each of its 100 and more moments after packages came, changed and went, clients see the old or the new state, and the next run repairs it, also where all that is taken back first", async () => {
   const channel = newChannel();
   lay(channel, first);
   await index(channel);
   lay(channel, second, first);
-  const changes = await everyMoment(channel, await fromNothing(second), await between(second, first));
+  const middle = await between(second, first);
+  const changes = await everyMoment(channel, await fromNothing(second), {
+    middle,
+    // An index that had a package of v3 keeps the place for it.
+    turn: { from: second, to: new Map([...first, ["linux-64/f-1.0-0.conda", f]]) },
+  });
   assert.ok(changes.length >= 100, `${changes.length} moments`);
   covers(changes, ["noarch/run_exports.json", ...SHARDS, ZST, JSON_, ...LAST]);
 });
@@ -223,27 +263,56 @@ test("killed at each of its 50 and more moments after packages went, none that i
   assert.ok(changes.length >= 50, `${changes.length} moments`);
 });
 
+test("what a killed run put into the index before patches goes with its package", async () => {
+  const patch = temporary();
+  mkdirSync(join(patch, "noarch"));
+  const instructions = { patch_instructions_version: 1, packages: {}, "packages.conda": {}, remove: [], revoke: [] };
+  writeFileSync(join(patch, "noarch/patch_instructions.json"), JSON.stringify(instructions));
+  const patched = (channel: string) => indexChannel({ channel, patch, env: {}, threads: 1 });
+  const channel = newChannel();
+  lay(channel, one);
+  await patched(channel);
+  const before = gistAndUnpatched(channel);
+  const further = twin(channel);
+  lay(further, two, one);
+  await patched(further);
+  // A run that has written this file, and dies, has written no other but run_exports.json.
+  for (const name of [UNPATCHED, "run_exports.json"]) {
+    rmSync(join(channel, "noarch", name));
+    copyFileSync(join(further, "noarch", name), join(channel, "noarch", name));
+  }
+  assert.match(readFileSync(join(channel, "noarch", UNPATCHED), "utf8"), /b-1\.0-0\.conda/);
+  await patched(channel);
+  assert.deepEqual(gistAndUnpatched(channel), before);
+});
+
 test("killed 24 times at random moments while packages come, change and go, clients see the old or the new state each time", async () => {
   let seed = 20260101;
   const random = (below: number) => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
-    return ((seed >>> 8) * below) >>> 24;
+    return Math.floor((seed / 2 ** 32) * below);
   };
   const versions = ["1.0", "2.0"].flatMap((version) =>
     ["x", "y"].flatMap((depends) =>
       ["a", "b", "c", "d"].flatMap((name) =>
         ["noarch", "linux-64"].map(
-          (subdir) => [subdir, buildConda({ name, version, depends: [depends], subdir })] as const,
+          (subdir) =>
+            [subdir, buildConda({ name, version, depends: [depends], subdir, runExports: [depends] })] as const,
         ),
       ),
     ),
   );
   const channel = newChannel();
-  let now: Packages = new Map();
+  // Every subdir has some package at any time.
+  let now = packages(
+    ["noarch", buildConda({ name: "always" })],
+    ["linux-64", buildConda({ name: "always", subdir: "linux-64" })],
+  );
+  lay(channel, now);
   const args = [cli, "index", channel, "-q", "--threads", "1"];
   const began = performance.now();
   await run([...args.slice(0, 2), temporary(), ...args.slice(3)]);
-  let duration = 2 * (performance.now() - began);
+  let duration = performance.now() - began;
   let killed = 0;
   for (let round = 1; round <= 24; round++) {
     const next = new Map(now);
@@ -259,7 +328,7 @@ test("killed 24 times at random moments while packages come, change and go, clie
     const after = await fromNothing(now);
     const middle = await between(now, packages(...versions.filter(([subdir, p]) => isListed(before, subdir, p))));
     const started = performance.now();
-    const { signal } = await run(args, (random(1500) * duration) / 1000);
+    const { signal } = await run(args, (random(1300) * duration) / 1000);
     if (signal === "SIGKILL") killed++;
     else duration = performance.now() - started;
     whole(channel, before, after, middle);

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { TargetError } from "../errors.ts";
+import { firstState } from "./ahead.ts";
 import { openIndexState } from "./index-state.ts";
 import { noteLeaving } from "./leaving.ts";
 import { publishSubdir } from "./publish-subdir.ts";
@@ -39,8 +40,8 @@ export async function publish(
         const state = await openIndexState(store);
         const published = new Map<string, PublishedSubdir>();
         for (const [subdir, wish] of all) {
-          const noted = noteLeaving(state.get(subdir), wish, options.now);
-          if (noted) state.set(subdir, noted);
+          const known = state.get(subdir) ?? (await firstState(store, subdir, signal));
+          state.set(subdir, noteLeaving(known, wish, options.now));
         }
         await state.save();
         for (const { subdir, wish, progress: own } of steps) {

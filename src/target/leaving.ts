@@ -11,11 +11,10 @@ export const WEEK = 7 * 24 * 60 * 60 * 1000;
  * Notes the files of a wish that will go, before their records do: a run that dies in between must not forget them. What is
  * still listed when files are removed stays.
  */
-export function noteLeaving(state: SubdirState | undefined, wish: SubdirWish, now: number): SubdirState | undefined {
-  if (!wish.removeFiles) return state;
+export function noteLeaving(old: SubdirState, wish: SubdirWish, now: number): SubdirState {
+  if (!wish.removeFiles) return old;
   const names = [...(wish.remove ?? []), ...(wish.takenBack ?? [])].filter(isPackageName);
-  if (names.length === 0) return state;
-  const old = state ?? { versions: {}, made: "", records: 0, unreferenced: {} };
+  if (names.length === 0) return old;
   const leaving = { ...Object.fromEntries(names.map((name) => [name, now])), ...old.leaving };
   return { ...old, leaving, ...(old.leaving && !old.unlooked ? {} : { unlooked: true }) };
 }

@@ -3,7 +3,8 @@ import { mergedPieces, type NewRecord, recordsAfter } from "../index/merge.ts";
 import { placesByName, recordAt } from "../index/record-names.ts";
 import { emptyRepodata, findRecord, type Repodata } from "../index/repodata.ts";
 import { findRunExports } from "../index/run-exports.ts";
-import { readIndexFile } from "./read-index.ts";
+import { RUN_EXPORTS } from "./ahead.ts";
+import type { FoundFile } from "./read-index.ts";
 import { SHARD_INDEX, type SubdirJob, writeFile } from "./subdir-job.ts";
 
 /** What is known of the run exports of a subdir's packages. */
@@ -17,13 +18,13 @@ export interface KnownRunExports {
 /**
  * Merges run exports into `run_exports.json` (CEP 12). The file promises an entry for every package, so it is begun only
  * when those of all packages are known, and goes on when it is there already.
+ * @param found the file as it is; it may be let go of.
  */
-export async function publishRunExports(job: SubdirJob): Promise<KnownRunExports> {
-  const { store, subdir, signal } = job;
+export async function publishRunExports(job: SubdirJob, found: FoundFile | undefined): Promise<KnownRunExports> {
+  const { subdir } = job;
   const added = new Map(job.wish.runExports);
   for (const { fileName, runExports } of job.wish.additions) if (runExports) added.set(fileName, runExports);
   for (const [fileName, runExports] of job.patchedRunExports) added.set(fileName, runExports);
-  const found = await readIndexFile(store, `${subdir}/run_exports.json`, signal);
   const there = found?.index;
   const edit = editOf(there ?? emptyRepodata(subdir), added, job);
   const of = (fileName: string) => {
@@ -31,11 +32,12 @@ export async function publishRunExports(job: SubdirJob): Promise<KnownRunExports
     return entry ?? (there && findRunExports(there, fileName)) ?? added.get(fileName);
   };
   const known = { of, few: false };
+  if (found) job.versions[RUN_EXPORTS] = found.version;
   if (isDue(job, there, added, edit)) {
     const info = Buffer.from(JSON.stringify({ subdir, version: 1 }));
     await writeFile(
       job,
-      "run_exports.json",
+      RUN_EXPORTS,
       mergedPieces(there ?? emptyRepodata(subdir), { ...edit, info }, "run_exports"),
       // Its entries are in no other file: what another writer added meanwhile must not be lost.
       found ? { version: found.version } : "absent",
@@ -51,19 +53,23 @@ interface Entry extends NewRecord {
 function editOf(
   base: Repodata,
   added: ReadonlyMap<string, Uint8Array>,
-  { index, newFiles, goneFiles, patchedRunExports }: SubdirJob,
+  { index, wish, newFiles, goneFiles, patchedRunExports, exportsAhead }: SubdirJob,
 ): { readonly add: Map<string, Entry>; readonly remove: Set<string> } {
   const add = new Map<string, Entry>();
+  // The entry that a run left which died may be of another package, which had this one's name then.
+  const doubtful = new Set(exportsAhead ? wish.additions.map((a) => a.fileName) : []);
   for (const [fileName, exports] of added) {
     // An entry stays unless its package comes anew or a patch names it: it may be patched, as records are.
-    const overrides = newFiles.has(fileName) || patchedRunExports.has(fileName);
+    const overrides = newFiles.has(fileName) || patchedRunExports.has(fileName) || doubtful.has(fileName);
     const old = findRecord(base, fileName);
     if (!overrides && (old || !findRecord(index, fileName))) continue;
     const record = Buffer.concat([Buffer.from('{"run_exports":'), exports, Buffer.from("}")]);
     if (!old || Buffer.compare(old, record) !== 0) add.set(fileName, { record, exports });
   }
   const remove = new Set<string>();
-  for (const fileName of goneFiles) if (findRecord(base, fileName)) remove.add(fileName);
+  // Also those that no index lists.
+  for (const fileName of [...goneFiles, ...(wish.remove ?? [])])
+    if (!newFiles.has(fileName) && findRecord(base, fileName)) remove.add(fileName);
   return { add, remove };
 }
 

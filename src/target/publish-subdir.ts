@@ -9,6 +9,7 @@ import {
   mergedSize,
   mergeRepodata,
 } from "../index/merge.ts";
+import { isAhead, RUN_EXPORTS, UNPATCHED, wentSince } from "./ahead.ts";
 import type { SubdirState } from "./index-state.ts";
 import { removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
@@ -29,9 +30,6 @@ import {
 
 /** Changes whenever the derived files would come out otherwise for the same records. */
 const FORMAT = 1;
-
-/** The index as the packages themselves say it, before patches. */
-const UNPATCHED = "repodata_from_packages.json";
 
 /** Files that no client of today reads, or that we don't make: one left behind a change hides packages from its readers. */
 const STALE = [
@@ -74,8 +72,16 @@ export async function publishSubdir(
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   for (const fault of index.faults) warn(`${subdir}/repodata.json: ${fault}`);
   const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
-  const takenBack = new Set([...(wish.takenBack ?? []), ...(await stillMissing(store, subdir, wish, signal))]);
-  const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, takenBack }, files, warn);
+  const exported = await readIndexFile(store, `${subdir}/${RUN_EXPORTS}`, signal);
+  const missingOf = (fileNames: Iterable<string>) => stillMissing(store, subdir, [...fileNames], signal);
+  const takenBack = new Set([...(wish.takenBack ?? []), ...(await missingOf(wish.missing ?? []))]);
+  const exportsAhead = isAhead(state, RUN_EXPORTS, exported);
+  const ahead = [
+    ...(exportsAhead && exported ? [exported] : []),
+    ...(isAhead(state, UNPATCHED, from) && from ? [from] : []),
+  ];
+  const remove = new Set([...(wish.remove ?? []), ...(await wentSince(ahead, { index }, wish, missingOf))]);
+  const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, remove, takenBack }, files, warn);
   const made = madeWith(files);
   const known = jsonVersion !== undefined && state?.made === made && state.versions["repodata.json"] === jsonVersion;
   const job: SubdirJob = {
@@ -83,10 +89,12 @@ export async function publishSubdir(
     changed: next.changed || jsonVersion === undefined,
     store,
     subdir,
-    wish,
+    wish: { ...wish, remove },
+    exportsAhead,
     options,
     signal,
-    fresh: known ? state : undefined,
+    // Shards tell of run exports too.
+    fresh: known && !exportsAhead ? state : undefined,
     seen: seen || undefined,
     written: [],
     versions: {},
@@ -102,12 +110,12 @@ export async function publishSubdir(
     if (!a.replaceWith || progress.replaced.has(a)) continue;
     progress.replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal));
   }
-  const runExports = await publishRunExports(job);
+  const runExports = await publishRunExports(job, exported);
   let unreferenced: Record<string, number> = {};
   if (unpatched?.changed) {
     const expect = from ? { version: from.version } : "absent";
     await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), expect);
-  }
+  } else if (from) job.versions[UNPATCHED] = from.version;
   if (jsonVersion !== undefined && !store.lockless) {
     // zstd's threads compress while shards are made; what they write appears when the shards are there.
     const shards = files.shards ? publishShards(job, runExports) : Promise.resolve({});
@@ -275,8 +283,13 @@ async function isThere({ store, subdir, signal }: SubdirJob, name: string): Prom
   return (await store.stat(`${subdir}/${name}`, signal)) !== undefined;
 }
 
-async function stillMissing(store: Store, subdir: string, wish: SubdirWish, signal?: AbortSignal): Promise<string[]> {
-  const fileNames = [...(wish.missing ?? [])];
+/** Which of these files are not there. */
+async function stillMissing(
+  store: Store,
+  subdir: string,
+  fileNames: readonly string[],
+  signal?: AbortSignal,
+): Promise<string[]> {
   const there = fileNames.length > 0 ? await store.find?.(subdir, fileNames, signal) : undefined;
   if (there) return fileNames.filter((fileName) => !there.has(fileName));
   const missing: string[] = [];
@@ -285,7 +298,7 @@ async function stillMissing(store: Store, subdir: string, wish: SubdirWish, sign
 }
 
 /** Removes index files that would tell of a state that is gone, and that this run does not write anew. */
-async function removeStale({ store, subdir, options, signal }: SubdirJob): Promise<void> {
+async function removeStale({ store, subdir, versions, options, signal }: SubdirJob): Promise<void> {
   const { files } = options;
   const unwanted = [
     ...STALE,
@@ -297,6 +310,7 @@ async function removeStale({ store, subdir, options, signal }: SubdirJob): Promi
   ];
   for (const name of (await versionsOf(store, subdir, unwanted, signal)).keys()) {
     await store.remove(`${subdir}/${name}`, signal);
+    delete versions[name];
     options.warn(
       `${subdir}/${name} was removed: it is not among the files this run writes, and a stale one hides packages`,
     );

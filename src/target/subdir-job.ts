@@ -96,6 +96,8 @@ export interface SubdirJob extends NextIndex {
   readonly store: Store;
   readonly subdir: string;
   readonly wish: SubdirWish;
+  /** Whether `run_exports.json` is not the one that belongs to the index: a run died that had written it. */
+  readonly exportsAhead: boolean;
   readonly options: PublishOptions;
   readonly signal: AbortSignal | undefined;
   /** What we wrote last, when nobody else changed the index since; undefined otherwise. */

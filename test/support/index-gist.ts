@@ -13,8 +13,8 @@ const TOP = ["channeldata.json", "index.html"];
 
 /**
  * What clients find in a channel, by where they find it: each index file and the shard of each package name, as JSON,
- * without `removed`, which tells of the past. On the way everything is held to what clients insist on: files parse, shards
- * are there and have the bytes that their name promises, no file is there that could be mistaken for another.
+ * without `removed`, which tells of the past. On the way everything is held to what clients insist on: files parse, shards that
+ * are named are there and have the bytes that their name promises, no file is there that could be mistaken for another.
  */
 export function gistOf(channel: string): Map<string, string> {
   const gist = new Map<string, string>();
@@ -39,16 +39,28 @@ export const TEMPORARY = /^\.[0-9a-f]{12}\.tmp$/;
 
 function strangers(channel: string, subdir: string): void {
   for (const entry of readdirSync(join(channel, subdir), { withFileTypes: true })) {
-    const known = [...PLAIN, SHARDS, "shards"].includes(entry.name) || /\.(conda|tar\.bz2)$/.test(entry.name);
+    const known =
+      [...PLAIN, SHARDS, "shards", "repodata_from_packages.json"].includes(entry.name) ||
+      /\.(conda|tar\.bz2)$/.test(entry.name);
     assert.ok(known || TEMPORARY.test(entry.name), `${subdir}/${entry.name} could be mistaken for something`);
     assert.equal(entry.isDirectory(), entry.name === "shards", entry.name);
   }
-  if (!existsSync(join(channel, subdir, "shards"))) return;
-  for (const name of readdirSync(join(channel, subdir, "shards"))) {
-    if (TEMPORARY.test(name)) continue;
-    const bytes = readFileSync(join(channel, subdir, "shards", name));
-    assert.equal(name, `${hash("sha256", bytes, "hex")}.msgpack.zst`, "a shard is what its name says");
-  }
+  for (const name of shardsOf(channel, subdir)) assert.match(name, /^[0-9a-f]{64}\.msgpack\.zst$/);
+}
+
+function shardsOf(channel: string, subdir: string): string[] {
+  const folder = join(channel, subdir, "shards");
+  return existsSync(folder) ? readdirSync(folder).filter((name) => !TEMPORARY.test(name)) : [];
+}
+
+/** Which shards, named by an index or not, are other than their name says: a run that is killed leaves the one that it writes cut. */
+export function cutShards(channel: string): string[] {
+  const cut: string[] = [];
+  for (const subdir of readdirSync(channel))
+    for (const name of shardsOf(channel, subdir))
+      if (name !== `${hash("sha256", readFileSync(join(channel, subdir, "shards", name)), "hex")}.msgpack.zst`)
+        cut.push(`${subdir}/shards/${name}`);
+  return cut;
 }
 
 function plainGist(bytes: Uint8Array, name: string): string {

@@ -15,9 +15,9 @@ export function copyChannel(channel: string, copy: string): string {
   return copy;
 }
 
-/** The databases, and whatever is still being written. */
+/** The databases, and whatever is still being written: new shards are, under their own names. */
 function isWrittenInPlace({ name, parentPath }: Dirent): boolean {
-  return /^(files\.db|lock)/.test(name) || TEMPORARY.test(name) || parentPath.includes("incoming");
+  return /^(files\.db|lock)/.test(name) || TEMPORARY.test(name) || /incoming|shards$/.test(parentPath);
 }
 
 /** All that the next run finds in a channel, our own corner included, but for what is left of temporary files. */
