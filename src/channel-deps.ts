@@ -23,6 +23,8 @@ export interface Needed {
   /** Names of packages, in lower case. */
   readonly names: ReadonlySet<string>;
   readonly failures: readonly Outcome[];
+  /** Whether something could not be read: there may be more that they need. */
+  readonly incomplete: boolean;
 }
 
 /** Records of one subdir of one channel, by name. */
@@ -46,10 +48,12 @@ export async function neededOf(
   const own = [...subdirs].filter((s) => s !== "noarch");
   const wanted = platforms.length > 0 ? platforms : own.length > 0 ? own : [thisPlatform()];
   const noarch = await openSubdir(channels, "noarch", run);
+  let { incomplete } = noarch;
   const solved = new Set<string>();
   const unsolved = new Map<string, { root: Choosable; platform: string; found: "none" | "unknown" }>();
   for (const platform of wanted) {
     const its = await openSubdir(channels, platform, run);
+    incomplete ||= its.incomplete;
     const machines = machinesOf(platform).map((all) => all.map((v) => virtualChoosable(v, platform)));
     const roots = [...its.roots, ...noarch.roots];
     const known = await reachable(roots, [its.byName, noarch.byName], run);
@@ -84,7 +88,7 @@ export async function neededOf(
     });
     failures.push({ outcome: "failed", fileName: root.fileName, origin: channels[0]?.address.name ?? "", error });
   }
-  return { files, names, failures };
+  return { files, names, failures, incomplete };
 }
 
 /** All records that anything chosen can lead to. */
@@ -125,8 +129,9 @@ async function openSubdir(
   channels: readonly ChannelSource[],
   subdir: string,
   run: Run,
-): Promise<{ roots: Choosable[]; byName: ByName }> {
+): Promise<{ roots: Choosable[]; byName: ByName; incomplete: boolean }> {
   const roots: Choosable[] = [];
+  let incomplete = false;
   const readers: ByName[] = [];
   for (const channel of channels) {
     const where = { channel: whereIs(channel), subdir };
@@ -171,8 +176,9 @@ async function openSubdir(
       });
     } catch (e) {
       if (isInterruption(e, run.signal)) throw e;
+      incomplete = true;
       run.emit({ type: "warning", message: `${channel.address.name}/${subdir}: ${asMirrorError(e, subdir).why}` });
     }
   }
-  return { roots, byName: async (name) => (await Promise.all(readers.map((r) => r(name)))).flat() };
+  return { roots, byName: async (name) => (await Promise.all(readers.map((r) => r(name)))).flat(), incomplete };
 }

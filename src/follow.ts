@@ -77,8 +77,9 @@ async function withNeeded(
     following.failures.push(failure);
     run.emit({ type: "finished", result: failure });
   }
-  // They are to be told again next time.
-  if (needed.failures.length > 0) for (const [subdir] of having) following.unfinished.add(subdir);
+  // What can't be told from what nothing needs stays, and is asked for again next time, as failures are told again.
+  if (needed.incomplete) following.incomplete = true;
+  if (needed.incomplete || needed.failures.length > 0) for (const [subdir] of having) following.unfinished.add(subdir);
   return { ...run, needed };
 }
 

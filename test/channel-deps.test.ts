@@ -126,3 +126,31 @@ test(
     assert.ok((await solve("linux-64", "pure")).includes("pure 1.0"));
   },
 );
+
+test("what packages need stays where a subdir could not be read when that was asked, though it was read later", async () => {
+  const settings = { write_shards: false };
+  const needed = buildConda({ name: "needed" });
+  const others = ["a", "b", "c"].map((name) => buildConda({ name }));
+  const roots = ["1.0", "2.0"].map((version) => buildConda({ name: "root", version, ...linux, depends: ["needed"] }));
+  const before = filesOf(await channelOf([needed, ...others, roots[0] as (typeof roots)[number]], settings));
+  const after = filesOf(await channelOf([needed, ...others, ...roots], settings));
+  for (let failing = 1; failing <= 6; failing++) {
+    const server = await fileServer(before);
+    const target = temporary();
+    const options = { sources: [server.url], target, include: ["root", "a", "b"], delete: true };
+    assert.equal((await run(options)).exitCode, 0);
+    for (const [path, bytes] of Object.entries(after)) server.files.set(path, bytes);
+    let asked = 0;
+    server.onRequest = (path) =>
+      path.startsWith("noarch/repodata") && ++asked === failing ? { status: 503 } : undefined;
+    await run(options).catch(() => undefined);
+    assert.ok(listed(target, "noarch").includes(needed.fileName), `the request ${failing} failed`);
+    delete server.onRequest;
+    assert.equal((await run(options)).exitCode, 0);
+    assert.deepEqual(
+      listed(target, "linux-64"),
+      roots.map((r) => r.fileName),
+    );
+    assert.ok(listed(target, "noarch").includes(needed.fileName));
+  }
+});
