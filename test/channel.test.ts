@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
 import type { MirrorError } from "../src/errors.ts";
 import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
@@ -206,5 +207,21 @@ test("a channel that is not there, refuses us or has an index that can't be read
     const report = await run({ sources: [server.url], target });
     assert.deepEqual([report.exitCode, [...failures(report).values()][0]?.code], [3, code]);
     assert.deepEqual(report.added, 0);
+  }
+});
+
+test("what a server gives in place of an index is called by its name", async () => {
+  const page = Buffer.from("\n<!doctype html><p>Please sign in</p>");
+  for (const [files, why] of [
+    [{ "noarch/repodata.json": page, "noarch/repodata.json.zst": page }, /a web page came in its place/],
+    [{ "noarch/repodata.json": page, "noarch/repodata_shards.msgpack.zst": page }, /a web page came in its place/],
+    [{ "noarch/repodata.json": Buffer.alloc(0) }, /a file of no bytes/],
+    [{ "noarch/repodata.json": gzipSync("{}") }, /compressed with gzip/],
+  ] as const) {
+    const server = await fileServer(files);
+    const report = await run({ sources: [server.url], target: join(temporary(), "channel") });
+    const [error] = failures(report).values();
+    assert.equal(error?.code, "BAD_INDEX");
+    assert.match(`${error?.message}`, why);
   }
 });

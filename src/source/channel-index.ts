@@ -66,6 +66,7 @@ export async function readWholeIndex(
     if (found === "unchanged") return "unchanged";
     if (!found) continue;
     try {
+      checkIsFile(found.bytes);
       const bytes = await (unpacked[file] as (b: Uint8Array) => Promise<Uint8Array>)(found.bytes);
       if (bytes !== found.bytes) letGo(found.bytes);
       const refused = new Map<string, string>();
@@ -77,6 +78,15 @@ export async function readWholeIndex(
   }
   if (refusal) throw refusal;
   return undefined;
+}
+
+/** What servers give in place of an index, in words that say so. @throws Error */
+export function checkIsFile(bytes: Uint8Array): void {
+  if (bytes.length === 0) throw new Error("the server gave a file of no bytes");
+  if (/^\s*</.test(Buffer.from(bytes.subarray(0, 100)).toString("latin1")))
+    throw new Error("a web page came in its place, maybe one to sign in on");
+  if (bytes[0] === 0x1f && bytes[1] === 0x8b)
+    throw new Error("it came compressed with gzip, though the server was asked for it as it is");
 }
 
 function upstreamOf(

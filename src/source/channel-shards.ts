@@ -6,7 +6,7 @@ import { ShardJoiner } from "../index/shard-joiner.ts";
 import { fileNameIn, readShardJson, type ShardContent } from "../index/shard-json.ts";
 import { type FoundShards, readShardIndexWhole } from "../index/shards.ts";
 import { pool } from "../transfer/pool.ts";
-import { badIndex, packagesAt, type Upstream, type UpstreamState } from "./channel-index.ts";
+import { badIndex, checkIsFile, packagesAt, type Upstream, type UpstreamState } from "./channel-index.ts";
 import type { ChannelPlace } from "./channel-place.ts";
 
 export const SHARD_INDEX = "repodata_shards.msgpack.zst";
@@ -49,6 +49,7 @@ export async function openShards(
   let shardsAt: string;
   let at: string;
   try {
+    checkIsFile(file.bytes);
     found = await readShardIndexWhole(file.bytes);
     const base = found.shardsBaseUrl === "" ? "./" : found.shardsBaseUrl;
     shardsAt = place.resolve(path, base.endsWith("/") ? base : `${base}/`);
