@@ -7,7 +7,7 @@ import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda } from "./packages/builder.ts";
 import { type FileServer, fileServer } from "./servers/file-server.ts";
 import { channelOf, filesOf } from "./support/channels.ts";
-import { listed, repodata, temporary, visible } from "./support/folders.ts";
+import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const NOW = Date.parse("2026-01-31T00:00:00Z");
@@ -171,6 +171,21 @@ test("files that nobody noted, since the state was lost, go after a grace period
       .sort(),
     many.map((p) => p.fileName).sort(),
   );
+});
+
+test("without a grace period too, what another run has put in place and not yet listed stays", async () => {
+  const upstream = await upstreamOf([a1, b, c, ...many]);
+  const [sources, target] = [[upstream.server.url], temporary()];
+  const options = { sources, target, delete: true, settings: { delete_grace_days: 0 } };
+  await runAt(NOW, options);
+  const other = buildConda({ name: "other", ...linux });
+  const [path] = written(join(target, "linux-64"), [other]) as [string];
+  await upstream.become([a1, c, ...many]);
+  await runAt(NOW, options);
+  assert.ok(!existsSync(join(target, "linux-64", b.fileName)), "what was taken out goes at once");
+  assert.ok(existsSync(path));
+  await runAt(NOW + 1.5 * DAY, options);
+  assert.ok(!existsSync(path));
 });
 
 test("--keep-removed takes records from the index, tells of them as taken back, and leaves their files for ever", async () => {

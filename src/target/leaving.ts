@@ -7,6 +7,8 @@ import { assertNewest, type SubdirJob, type SubdirWish } from "./subdir-job.ts";
 /** How long files stay that no index lists any more, where nothing else is said: caches of clients forget within a week (CEP 16). */
 export const WEEK = 7 * 24 * 60 * 60 * 1000;
 
+const DAY = 24 * 60 * 60 * 1000;
+
 /**
  * Notes the files of a wish that will go, before their records do: a run that dies in between must not forget them. What is
  * still listed when files are removed stays.
@@ -35,15 +37,16 @@ export async function removeLeft(
   const listed = (fileName: string) =>
     change.add.has(fileName) || (!isGone(change, fileName) && findRecord(index, fileName) !== undefined);
   const leaving: Record<string, number> = { ...known };
+  const grace = options.deleteGraceMs ?? WEEK;
   if (!known || state.unlooked) {
     for await (const { path } of store.list(subdir, signal)) {
       const fileName = path.slice(subdir.length + 1);
-      if (isPackageName(fileName) && !listed(fileName)) leaving[fileName] ??= options.now;
+      // Another run may have put it there, and be about to list it.
+      if (isPackageName(fileName) && !listed(fileName)) leaving[fileName] ??= options.now + Math.max(0, DAY - grace);
     }
   }
   if (wish.removeFiles)
     for (const fileName of job.goneFiles) if (isPackageName(fileName)) leaving[fileName] ??= options.now;
-  const grace = options.deleteGraceMs ?? WEEK;
   const attested = new Set<string>();
   for (const [fileName, since] of Object.entries(leaving)) {
     if (listed(fileName)) delete leaving[fileName];
