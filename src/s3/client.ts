@@ -20,6 +20,8 @@ export interface S3Request {
   readonly body?: Uint8Array | Body;
   /** SHA-256 of the body, 64 hex digits; needed where there is one. */
   readonly bodySha256?: string;
+  /** Whoever asks tries again by himself. */
+  readonly once?: boolean;
   /** Statuses besides 2xx that are answers, not failures. */
   readonly answers?: readonly number[];
 }
@@ -158,8 +160,8 @@ export function openS3Client(address: S3Address, options: S3ClientOptions): S3Cl
       }
     }
   };
-  const retried = async <T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> =>
-    withRetries(work, { attempts: options.retryAttempts, longestWaitMs: total, clock, signal });
+  const retried = async <T>({ once }: S3Request, work: () => Promise<T>, signal: AbortSignal): Promise<T> =>
+    withRetries(work, { attempts: once ? 0 : options.retryAttempts, longestWaitMs: total, clock, signal });
 
   return {
     where,
@@ -169,26 +171,34 @@ export function openS3Client(address: S3Address, options: S3ClientOptions): S3Cl
     name,
     request(request, signal = FOREVER) {
       let tries = 0;
-      return retried(async () => {
-        tries++;
-        const response = await openOnce(request, signal);
-        try {
-          const { status, headers } = response;
-          const body = request.method === "HEAD" ? NOTHING : await bytesOf(response);
-          return { status, headers, tries, body };
-        } catch (e) {
-          throw isOurs(e) ? e : translate(e, urlFor(request.key), total, signal);
-        }
-      }, signal);
+      return retried(
+        request,
+        async () => {
+          tries++;
+          const response = await openOnce(request, signal);
+          try {
+            const { status, headers } = response;
+            const body = request.method === "HEAD" ? NOTHING : await bytesOf(response);
+            return { status, headers, tries, body };
+          } catch (e) {
+            throw isOurs(e) ? e : translate(e, urlFor(request.key), total, signal);
+          }
+        },
+        signal,
+      );
     },
     open(request, signal = FOREVER) {
       let tries = 0;
-      return retried(async () => {
-        tries++;
-        const response = await openOnce(request, signal);
-        const tell = (e: unknown) => (isOurs(e) ? e : translate(e, urlFor(request.key), total, signal));
-        return { ...response, chunks: told(response.chunks, tell), tries };
-      }, signal);
+      return retried(
+        request,
+        async () => {
+          tries++;
+          const response = await openOnce(request, signal);
+          const tell = (e: unknown) => (isOurs(e) ? e : translate(e, urlFor(request.key), total, signal));
+          return { ...response, chunks: told(response.chunks, tell), tries };
+        },
+        signal,
+      );
     },
     urlOf(key) {
       if (!lastKeys) return undefined;

@@ -11,7 +11,7 @@ import type { HttpClient, HttpSettings } from "../transfer/http.ts";
 import { pool } from "../transfer/pool.ts";
 import { readAll } from "../transfer/read-all.ts";
 import { redactUrl } from "../transfer/redact.ts";
-import type { RetryOptions } from "../transfer/retry.ts";
+import { type RetryOptions, withRetries } from "../transfer/retry.ts";
 import type { ChannelAddress } from "./channel-address.ts";
 import type { ChannelFile, ChannelPlace, PackagePlace } from "./channel-place.ts";
 
@@ -54,7 +54,7 @@ export function s3Place(
     if (!/^s3:/i.test(at))
       return { origin: redactUrl(at), key: at, address: { url: at }, open: (request, s) => http.get(at, request, s) };
     const key = keyOf(at);
-    return { origin: client.name(key), key: at, open: openS3Object(client, key) };
+    return { origin: client.name(key), key: at, open: openS3Object(client, key, true) };
   };
   const read = async (
     path: string,
@@ -63,7 +63,7 @@ export function s3Place(
     unlessVersion?: string,
   ): Promise<ChannelFile | "unchanged" | undefined> => {
     let version: string | undefined;
-    const object = openS3Object(client, path);
+    const object = openS3Object(client, path, true);
     let unchanged = false;
     const place: PackagePlace = {
       origin: client.name(path),
@@ -76,7 +76,7 @@ export function s3Place(
       },
     };
     try {
-      const bytes = await readAll(place, limit, signal);
+      const bytes = await withRetries(() => readAll(place, limit, signal), { ...retry, signal });
       return unchanged ? "unchanged" : { bytes, version };
     } catch (e) {
       if (isMissing(e)) return undefined;
@@ -88,7 +88,8 @@ export function s3Place(
     key: `${client.place().endpoint ?? ""} ${base}`,
     read,
     async isUnchanged(path, version, signal) {
-      const stream = await openS3Object(client, path)({ unlessVersion: version }, signal).catch((e: unknown) => {
+      const open = () => openS3Object(client, path, true)({ unlessVersion: version }, signal);
+      const stream = await withRetries(open, { ...retry, signal }).catch((e: unknown) => {
         if (isMissing(e)) return undefined;
         throw e;
       });
@@ -112,7 +113,8 @@ export function s3Place(
         const file = await read(keyOf(at), limit, signal);
         return file === "unchanged" ? undefined : file;
       }
-      return { bytes: await readAll(packageAt(at), limit, signal), version: undefined };
+      const bytes = await withRetries(() => readAll(packageAt(at), limit, signal), { ...retry, signal });
+      return { bytes, version: undefined };
     },
     resolve(from, relative) {
       const to = new URL(relative, base + from.split("/").map(encodeURIComponent).join("/"));
