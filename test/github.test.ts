@@ -241,6 +241,18 @@ test("errors of the server are tried again; others are told in its words", async
   const down = await mirrored(`${REPO}#11`, { env });
   assert.match(down.error?.message ?? "", /the server answered 502: Bad Gateway/);
   github.refusals.length = 0;
+  // Where the artifact lies is asked for as often as is said, whoever it is that tries again.
+  const { push } = github.requests;
+  github.requests.push = (...r) => {
+    if (r[0]?.path.endsWith("/artifacts/11"))
+      for (let i = 0; i < 30; i++) github.refusals.push({ status: 502, message: "Bad Gateway" });
+    return push.apply(github.requests, r);
+  };
+  const before = github.requests.length;
+  assert.equal((await mirrored(`${REPO}#11`, { env, settings: { retry_attempts: 2 } })).report.failed, 1);
+  assert.equal(github.requests.slice(before).filter((r) => r.path.endsWith("/zip")).length, 3);
+  github.requests.push = push;
+  github.refusals.length = 0;
   const unknown = await mirrored("nobody/nothing", { env });
   assert.equal(unknown.report.exitCode, 3);
   assert.match(unknown.error?.message ?? "", /does not exist, or the token from GITHUB_TOKEN.* may not see it/);

@@ -97,7 +97,8 @@ export function githubApi(
         throw refusal ?? refusedBy(new URL(url), answer.status, answer.headers, messageOf(answer));
       }
     };
-    const answer = await withRetries(once, { ...retry, signal });
+    // What opens a file tries again by itself.
+    const answer = await (options.stored ? once() : withRetries(once, { ...retry, signal }));
     const etag = answer.headers.get("etag");
     if (answer.status === 200 && etag !== undefined && !options.stored)
       answers.set(url, { etag, headers: answer.headers, body: answer.body });
