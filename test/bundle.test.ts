@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { basename, dirname, join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -10,9 +11,10 @@ import { type BundleEntry, type Manifest, readManifest, writeManifest } from "..
 import { openBundle, verifyBundle } from "../src/bundle/read-bundle.ts";
 import { tarHeader } from "../src/codec/tar-header.ts";
 import { SourceError } from "../src/errors.ts";
-import { type MirrorOptions, mirror } from "../src/main.ts";
+import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { listening } from "./servers/listening.ts";
 import { listed, temporary, visible, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
 import { installed } from "./support/rattler.ts";
@@ -425,4 +427,25 @@ while at < len(data):
   writeFileSync(file, Buffer.concat(members.map(([path, size]) => tarHeader(path, size))));
   const { stdout, stderr } = spawnSync("python3", ["-c", script, file], { encoding: "utf8" });
   assert.equal(stdout, members.map(([path, size]) => `${path} ${size}\n`).join(""), stderr);
+});
+
+test("a run that was overtaken by another one on the same bundle says so, and loses nothing of it", async () => {
+  const [one, other] = [buildConda({ name: "one" }), buildConda({ name: "other" })];
+  const [source, target] = [temporary(), join(temporary(), "b.tar")];
+  const [, path] = written(source, [one, other]) as [string, string];
+  let second: Promise<MirrorReport> | undefined;
+  // What the first run waits for comes when the second has ended.
+  const server = createServer((_, response) => void second?.finally(() => response.end(one.bytes)));
+  const first = mirror({
+    sources: [`${await listening(server)}/${one.fileName}`],
+    target,
+    env: {},
+    onEvent: (e) => {
+      if (e.type === "started") second ??= mirror({ sources: [path], target, env: {} });
+    },
+  });
+  await assert.rejects(first, { code: "LOST_RACE", exitCode: 4 });
+  assert.equal((await second)?.added, 1);
+  const again = await mirror({ sources: [source], target, env: {} });
+  assert.deepEqual([again.added, again.kept], [1, 1]);
 });

@@ -27,6 +27,7 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
   const file = resolve(/^file:/i.test(text) ? fileURLToPath(text) : text);
   const own = join(dirname(file), `.${basename(file)}.meso-forge-mirror`);
   const base = since === undefined ? undefined : await readManifestFrom(since);
+  let version = await versionOf(file);
   const old = await openOld(file);
   const held = heldBefore(base, old);
   const byName = new Map<string, Held[]>();
@@ -121,7 +122,10 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
         if (changed) {
           const temporary = join(await stage(), "bundle");
           await writeBundle(temporary, next.manifest, contentOf(next));
+          // What another run put there since is not in ours.
+          if ((await versionOf(file)) !== version) throw overtaken(file);
           await rename(temporary, file);
+          version = await versionOf(file);
         }
         const beside = manifestPath(file);
         if (changed || !(await stat(beside).catch(() => undefined))) {
@@ -152,6 +156,20 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
 /** Where the manifest of a bundle is kept for the next one. */
 function manifestPath(file: string): string {
   return file.replace(/\.tar$/i, "").concat(".manifest.json");
+}
+
+/** Changes when another file takes the name; undefined where there is none. */
+async function versionOf(file: string): Promise<string | undefined> {
+  const s = await stat(file).catch(() => undefined);
+  return s && `${s.size}-${s.mtimeMs}-${s.ino}`;
+}
+
+function overtaken(file: string): TargetError {
+  return new TargetError("LOST_RACE", {
+    what: `${file}: the bundle was not written`,
+    why: "another run wrote it while this one was at it",
+    next: "nothing of the other run was lost; run again to add to what it made",
+  });
 }
 
 async function openOld(file: string): Promise<Bundle | undefined> {
