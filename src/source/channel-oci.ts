@@ -112,7 +112,10 @@ export function ociPlace(
         async open(request, signal) {
           const slash = path.lastIndexOf("/");
           const place = DEPLOYED.package(at.path, path.slice(0, slash), path.slice(slash + 1));
-          const layer = await layerAt(place, signal);
+          const layer = await layerAt(place, signal).catch((e: unknown) => {
+            // It was asked for often enough.
+            throw e instanceof TransferError ? new TransferError(e.code, e, { mayPass: false }) : e;
+          });
           if (layer) return registry.openBlob(place.repository, layer.digest)(request, signal);
           const why = `no layer of ${place.repository}:${place.tag} is a package of this kind`;
           const next = "tell the channel's owner; its index names what is not there";
