@@ -352,3 +352,14 @@ test("--subdir narrows down what files and addresses offer, as it does channels"
     [there.fileName],
   );
 });
+
+test("a lock file that something else wrote to is told as that, with what to do", async () => {
+  const [source, target] = [temporary(), temporary()];
+  written(source, [a]);
+  const lock = join(target, ".meso-forge-mirror/lock");
+  mkdirSync(join(target, ".meso-forge-mirror"));
+  writeFileSync(lock, "x".repeat(5000));
+  await assert.rejects(take(target, [source]), { code: "UNWRITABLE", exitCode: 3, next: /delete the file/ });
+  rmSync(lock);
+  assert.equal((await take(target, [source])).exitCode, 0);
+});

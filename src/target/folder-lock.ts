@@ -1,4 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { TargetError } from "../errors.ts";
+
+const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_NOTADB = 26;
+
+function damaged(lockPath: string, cause: unknown): TargetError {
+  return new TargetError("UNWRITABLE", {
+    what: `${lockPath}: the lock that keeps two runs apart can't be used`,
+    why: `another program wrote to the file (${(cause as Error).message})`,
+    next: "delete the file while no run is on, and run again",
+    cause,
+  });
+}
 
 /**
  * Holds an exclusive lock on a file while `work` runs, waiting for other holders, in this process or another.
@@ -22,8 +36,10 @@ export async function withFileLock<T>(
         db.exec("BEGIN EXCLUSIVE");
         break;
       } catch (e) {
-        // SQLITE_BUSY; its extended codes share the low byte.
-        if (((e as { errcode?: number }).errcode ?? 0) % 256 !== 5) throw e;
+        // Its extended codes share the low byte.
+        const code = ((e as { errcode?: number }).errcode ?? 0) % 256;
+        if (code === SQLITE_CORRUPT || code === SQLITE_NOTADB) throw damaged(lockPath, e);
+        if (code !== SQLITE_BUSY) throw e;
         if (!told) waiting?.();
         told = true;
         await sleep(pause * (0.5 + Math.random()), undefined, signal ? { signal } : {});
