@@ -91,6 +91,9 @@ test("wrong usage is exit 2, in three parts, with the choices", async () => {
     [["mirror", "x", "--tgt", "t", "--mirror-of", "nonsense"], /URL=URL/],
     [["mirror", "x", "--tgt", "t", "-c", "nowhere.json"], /nowhere\.json/],
     [["completion", "tcsh"], /bash, zsh, fish or powershell/],
+    [["mirror", "x", "--tgt", "file://host/x"], /file:\/\/host\/x: names no file of this machine/],
+    [["mirror", "x", "--tgt", "file://host/x.tar"], /names no file of this machine/],
+    [["index", "file://host/x"], /names no file of this machine/],
   ];
   for (const [args, text] of wrong) {
     const { code, err, out } = await cliRun(args);

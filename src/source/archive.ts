@@ -1,5 +1,6 @@
 import { realpath, stat } from "node:fs/promises";
 import { basename, relative, resolve, sep } from "node:path";
+import { pathOf } from "../conda/file-url.ts";
 import { SourceError, UsageError } from "../errors.ts";
 import type { HttpClient } from "../transfer/http.ts";
 import { openFile } from "../transfer/open-file.ts";
@@ -8,7 +9,6 @@ import { redactUrl } from "../transfer/redact.ts";
 import { isUrl } from "./archive/names-archive.ts";
 import { packagesIn } from "./archive/packages-in.ts";
 import type { ArchiveOptions } from "./archive/walk.ts";
-import { pathOf } from "./file-url.ts";
 import type { Source } from "./source.ts";
 
 /**

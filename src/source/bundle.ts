@@ -1,12 +1,12 @@
 import { hash } from "node:crypto";
 import { badBundle } from "../bundle/bad-bundle.ts";
 import { type Bundle, openBundle, readBundleIndex, verifyBundle } from "../bundle/read-bundle.ts";
+import { pathOf } from "../conda/file-url.ts";
 import { SourceError } from "../errors.ts";
 import { findRecord, lookUp, mapOf, type Repodata, readRepodata } from "../index/repodata.ts";
 import { openFile } from "../transfer/open-file.ts";
 import { openPart } from "../transfer/part.ts";
 import type { Place } from "../transfer/place.ts";
-import { pathOf } from "./file-url.ts";
 import type { PackageRef, Source } from "./source.ts";
 
 /**

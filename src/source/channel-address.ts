@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isSubdir } from "../conda/file-name.ts";
+import { pathOf } from "../conda/file-url.ts";
 import { isKnownSubdir } from "../conda/subdirs.ts";
 import { redactUrl } from "../transfer/redact.ts";
-import { pathOf } from "./file-url.ts";
 
 /** Where a channel is. Its subdirs lie right below. */
 export type ChannelBase =

@@ -1,10 +1,10 @@
 import { glob, opendir, realpath, stat } from "node:fs/promises";
 import { basename, join, relative, resolve, sep } from "node:path";
 import { formatOf } from "../conda/file-name.ts";
+import { pathOf } from "../conda/file-url.ts";
 import { SourceError, TransferError } from "../errors.ts";
 import { openFile } from "../transfer/open-file.ts";
 import type { Place } from "../transfer/place.ts";
-import { pathOf } from "./file-url.ts";
 import { type PackageRef, SIDECARS, type Source } from "./source.ts";
 
 /**

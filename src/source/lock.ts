@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import { isSubdir } from "../conda/file-name.ts";
+import { pathOf } from "../conda/file-url.ts";
 import { asMirrorError, SourceError } from "../errors.ts";
 import { choosePackages, type LockChoice } from "../lock/choose.ts";
 import { baseName } from "../lock/fields.ts";
@@ -10,7 +11,6 @@ import { pool } from "../transfer/pool.ts";
 import { redactUrl } from "../transfer/redact.ts";
 import type { RetryOptions } from "../transfer/retry.ts";
 import type { ChannelLookup } from "./channel-lookup.ts";
-import { pathOf } from "./file-url.ts";
 import { loadLock } from "./lock/load.ts";
 import { locate } from "./lock/location.ts";
 import type { PackageRef, Source } from "./source.ts";

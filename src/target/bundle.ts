@@ -1,10 +1,10 @@
 import { copyFile, link, mkdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { indexPath, MANIFEST } from "../bundle/layout.ts";
 import { type BundleEntry, type Manifest, writeManifest } from "../bundle/manifest.ts";
 import { type Bundle, openBundle, readManifestFrom } from "../bundle/read-bundle.ts";
 import { type ContentOf, fileReader, writeBundle } from "../bundle/write-bundle.ts";
+import { pathOf } from "../conda/file-url.ts";
 import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
 import { mergedPieces } from "../index/merge.ts";
 import { conflict, type Present, settle } from "../plan/plan.ts";
@@ -24,7 +24,7 @@ import type { Removals, Target } from "./target.ts";
  * @throws SourceError BAD_BUNDLE for `since`; TargetError UNWRITABLE where something else has the file's name
  */
 export async function bundleTarget(text: string, since?: string): Promise<Target> {
-  const file = resolve(/^file:/i.test(text) ? fileURLToPath(text) : text);
+  const file = resolve(pathOf(text, "BAD_TARGET"));
   const own = join(dirname(file), `.${basename(file)}.meso-forge-mirror`);
   const base = since === undefined ? undefined : await readManifestFrom(since);
   let version = await versionOf(file);

@@ -1,6 +1,6 @@
-import { fileURLToPath } from "node:url";
 import type { CredentialStore } from "../auth/credential-store.ts";
 import { isBundlePath } from "../bundle/path.ts";
+import { pathOf } from "../conda/file-url.ts";
 import { UsageError } from "../errors.ts";
 import type { S3Wishes } from "../s3/address.ts";
 import type { ApiClient } from "../transfer/api.ts";
@@ -84,7 +84,7 @@ const TARGET_KINDS = {
     aliases: ["file"],
     recognises: (text) =>
       /^file:/i.test(text) || /^[A-Za-z]:[\\/]/.test(text) || !/^[a-z][a-z0-9+.-]+:\/\//i.test(text),
-    openStore: (text) => openFolder(/^file:/i.test(text) ? fileURLToPath(text) : text),
+    openStore: (text) => openFolder(pathOf(text, "BAD_TARGET")),
   },
   s3: {
     aliases: ["minio"],
