@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
+import type { CiFilter } from "../run.ts";
 import type { ChoiceFlags } from "./choice-flags.ts";
 import type { CommonFlags, S3Flags } from "./common-flags.ts";
 import { collect, list, positive, positiveWhole, whole } from "./flag-values.ts";
 
-export interface MirrorFlags extends CommonFlags, S3Flags, ChoiceFlags {
+export interface MirrorFlags extends CommonFlags, S3Flags, ChoiceFlags, CiFilter {
   readonly sources?: readonly string[];
   readonly srcType?: string;
   readonly srcPath?: string;
@@ -14,14 +15,6 @@ export interface MirrorFlags extends CommonFlags, S3Flags, ChoiceFlags {
   readonly platform?: readonly string[];
   readonly environment?: readonly string[];
   readonly sinceManifest?: string;
-  readonly nameFilter?: string;
-  readonly branch?: string;
-  readonly commit?: string;
-  readonly definition?: string;
-  readonly maxBuilds?: number;
-  readonly allowFailed?: boolean;
-  readonly author?: string;
-  readonly label?: string;
   readonly onConflict?: "error" | "skip" | "replace";
   readonly apiKey?: string;
   readonly attestation?: readonly string[];
