@@ -179,6 +179,39 @@ test(
   },
 );
 
+test(
+  "a manifest whose blobs the registry does not see for a moment is sent again; other refusals are final",
+  registryIsHere,
+  async () => {
+    const refusal = (...codes: string[]) => ({
+      status: 400,
+      body: JSON.stringify({ errors: codes.map((code) => ({ code, message: "refused" })) }),
+    });
+    const sent = (path: string) =>
+      registry.requests.filter((r) => r.method === "PUT" && r.path.startsWith(path)).length;
+    const [seen, unseen] = [buildConda({ name: "seen" }), buildConda({ name: "unseen" })];
+    const path = (channel: string, name: string) => `/v2/org/${channel}/noarch/${name}/manifests/`;
+    registry.misdeeds.set(`PUT ${path("moment", "unseen")}`, [
+      refusal("DIGEST_INVALID", "MANIFEST_BLOB_UNKNOWN"),
+      { ...refusal("BLOB_UNKNOWN"), status: 404 },
+    ]);
+    registry.misdeeds.set("PUT /v2/org/moment/noarch/repodata.json/manifests/latest", [
+      refusal("MANIFEST_BLOB_UNKNOWN"),
+    ]);
+    registry.misdeeds.set(`PUT ${path("final", "seen")}`, [refusal("MANIFEST_INVALID")]);
+    const report = await pushing()(`oci://${registry.host}/org/moment`, written(temporary(), [seen, unseen]));
+    assert.deepEqual(
+      [report.exitCode, report.added, sent(path("moment", "unseen"))],
+      [0, 2, 3],
+      JSON.stringify(report),
+    );
+    assert.deepEqual(listedIn("org/moment", "noarch"), [seen.fileName, unseen.fileName]);
+    const refused = await pushing()(`oci://${registry.host}/org/final`, written(temporary(), [seen]));
+    assert.deepEqual([refused.failed, sent(path("final", "seen"))], [1, 1]);
+    registry.misdeeds.clear();
+  },
+);
+
 test("runs that write to one channel at once lose no record of each other", registryIsHere, async () => {
   const target = `oci://${registry.host}/org/six`;
   const packages = Array.from({ length: 12 }, (_, i) => buildConda({ name: `p${i}` }));

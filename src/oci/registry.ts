@@ -180,7 +180,12 @@ export function openRegistry(options: RegistryOptions): Registry {
       const digest = `sha256:${hash("sha256", body)}`;
       const headers = { "content-type": manifest.mediaType ?? MANIFEST };
       const request: ApiRequest = { method: "PUT", url: at(repository, `manifests/${tag}`), headers, body };
-      same(await again(() => once(repository, request, [201], signal), signal), digest);
+      const put = async () => {
+        const answer = await once(repository, request, [201, 400, 404], signal);
+        if (answer.status !== 201) throw manifestRefused(new URL(request.url), answer);
+        same(answer, digest);
+      };
+      await again(put, signal);
       return digest;
     },
     putBlob(repository, blob, signal) {
@@ -267,14 +272,39 @@ function odd(what: string, why: string): TransferError {
   return new TransferError("SERVER_ERROR", { what, why, next: "check what lies under this name" }, { mayPass: false });
 }
 
-/** An answer that is none, in the registry's own words (distribution-spec "error codes"). */
+/** What a registry says of blobs that a manifest names and that it does not see whole. */
+const UNSEEN = new Set(["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "DIGEST_INVALID"]);
+
+/**
+ * A manifest is sent when all that it names is there. Where the registry does not see that, another run is just writing a blob of the
+ * same content once more (distribution 3 on a file system writes over what it knows of a blob, empty for a moment), or one of the
+ * registry's own machines has not heard of it yet: both pass.
+ */
+function manifestRefused(url: URL, answer: ApiAnswer): TransferError {
+  const refused = failed(url, answer);
+  if (!errorsOf(answer)?.some((e) => UNSEEN.has(String(e.code)))) return refused;
+  const { code, what, why } = refused;
+  return new TransferError(code, { what, why, next: "run again later, or raise --retry-attempts" }, { mayPass: true });
+}
+
+/** An answer that is none, in the registry's own words. */
 function failed(url: URL, answer: ApiAnswer): TransferError {
-  let words = Buffer.from(answer.body.subarray(0, 4096)).toString("utf8");
+  const words = errorsOf(answer)
+    ?.map((e) => [e.code, e.message].filter((t) => typeof t === "string").join(": "))
+    .join("; ");
+  // What are no words of a registry is shown as it is.
+  const text = words ?? Buffer.from(answer.body.subarray(0, 4096)).toString("utf8");
+  return refusedBy(url, answer.status, answer.headers, text);
+}
+
+/** distribution-spec "error codes"; undefined where the answer is of another form. */
+function errorsOf(answer: ApiAnswer): { code?: unknown; message?: unknown }[] | undefined {
   try {
-    const { errors } = JSON.parse(words) as { errors?: { code?: unknown; message?: unknown }[] };
-    words = (errors ?? []).map((e) => [e.code, e.message].filter((t) => typeof t === "string").join(": ")).join("; ");
+    const { errors = [] } = JSON.parse(Buffer.from(answer.body.subarray(0, 4096)).toString("utf8")) as {
+      errors?: { code?: unknown; message?: unknown }[];
+    };
+    return errors.map(({ code, message }) => ({ code, message }));
   } catch {
-    // Its words are not those of a registry; they are shown as they are.
+    return undefined;
   }
-  return refusedBy(url, answer.status, answer.headers, words);
 }
