@@ -25,7 +25,7 @@ export type SentPackage = Omit<SurveyedPackage, "record" | "runExports"> & {
   readonly runExports: string;
 };
 
-/** What some of them turned out to be, in the order in which they were through. */
+/** What some of them turned out to be, in the order in which they were through; of none, once, when the thread is up. */
 export type FromWorker = readonly ({ readonly fileName: string } & (SentPackage | { readonly error: SentError }))[];
 
 /** Packages that are told of in one message; a message costs what reading a small package does. */
@@ -50,6 +50,8 @@ port.on("message", ({ folder, subdir, fileNames }: ToWorker) => {
   for (const fileName of fileNames) reader.add({ path: `${folder}/${fileName}`, fileName, subdir });
   if (!running) void run();
 });
+// Up: what ends this thread from now on has to do with what it is given.
+port.postMessage([] satisfies FromWorker);
 
 async function run(): Promise<void> {
   running = true;

@@ -1,4 +1,5 @@
 import { InterruptedError, TransferError } from "../errors.ts";
+import { LostThread } from "../lost-thread.ts";
 import type { OpenRequest, Place } from "./place.ts";
 import type { Handover, Receivers } from "./receivers.ts";
 import { type Clock, withRetries } from "./retry.ts";
@@ -65,14 +66,21 @@ async function fromPlace(
   unlessVersion: string | undefined,
   options: FetchOptions,
 ): Promise<Fetched> {
-  for (let wrongBytes = 0; ; wrongBytes++) {
-    const handover = options.receivers.begin(expected, `${stagedPath}.${wrongBytes}`);
+  let alone = false;
+  for (let wrongBytes = 0, tries = 0; ; tries++) {
+    const handover = options.receivers.begin(expected, `${stagedPath}.${tries}`, alone);
     try {
       return await resuming(handover);
     } catch (e) {
       handover.drop();
+      if (e instanceof LostThread && !options.signal.aborted) {
+        // Any of those that it had may have ended it. One that ends a thread of its own as well did.
+        if (alone) throw e.toldOf(expected.fileName);
+        alone = true;
+        continue;
+      }
       const wrong = e instanceof TransferError && (e.code === "HASH_MISMATCH" || e.code === "SIZE_MISMATCH");
-      if (!wrong || wrongBytes === 1 || options.retryAttempts === 0) throw e;
+      if (!wrong || wrongBytes++ === 1 || options.retryAttempts === 0) throw e;
       // Damage on the way happens; twice the same is no accident.
       options.onRetry?.({ error: e, waitMs: 0, place });
     }

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import type { Prove } from "../auth/prove.ts";
 import { bytesSent, sentBytes } from "../conda/sent-bytes.ts";
 import { InterruptedError, reviveError } from "../errors.ts";
+import { LostThread } from "../lost-thread.ts";
 import { threadArgv } from "../thread-argv.ts";
 import type { Fetched } from "./fetch-package.ts";
 import type { HttpSettings } from "./http.ts";
@@ -45,7 +46,8 @@ export interface Receivers {
   readonly portions: Portions;
   /** Resolves when a thread is up, and starts one where none is; to be awaited before the first `begin`. */
   readonly ready: Promise<void>;
-  begin(expected: Expected, stagedPath: string): Handover;
+  /** @param alone gives it a thread for itself, since it may be what ended another one. */
+  begin(expected: Expected, stagedPath: string, alone?: boolean): Handover;
   /** Starts the threads where none is: something will come soon, and this thread only waits meanwhile. */
   prepare(): void;
   /** Ends the threads. Can be called again. */
@@ -63,6 +65,8 @@ interface Thread {
   readonly outbox: Outbox<ToWorker>;
   /** It has said that it is up. One that is not gets no package: that would wait while others have nothing to do. */
   up: boolean;
+  /** It is for one package alone, which may have ended another thread. */
+  readonly alone: boolean;
   /** Packages that it has been given and not brought yet. */
   load: number;
   /** Who waits for answers from it, by the reception's id. */
@@ -95,7 +99,7 @@ export function startReceivers(
   const { promise: ready, resolve: someIsUp, reject: noneIsUp } = Promise.withResolvers<void>();
   ready.catch(() => undefined);
 
-  const start = () => {
+  const start = (alone = false) => {
     const workerData: WorkerData = { http, compileCache: getCompileCacheDir() };
     // From source the thread runs TypeScript, from the build JavaScript: the file beside this one, of the same kind.
     const worker = new Worker(new URL(`./worker${import.meta.url.slice(-3)}`, import.meta.url), {
@@ -103,11 +107,18 @@ export function startReceivers(
       ...threadArgv(),
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
-    const thread: Thread = { worker, outbox: new Outbox<ToWorker>(worker), up: false, load: 0, waiting: new Map() };
+    const thread: Thread = {
+      worker,
+      outbox: new Outbox<ToWorker>(worker),
+      up: false,
+      alone,
+      load: 0,
+      waiting: new Map(),
+    };
     worker.on("message", (answers: readonly FromWorker[]) => {
       if (!thread.up) {
         thread.up = true;
-        worker.unref();
+        if (thread.load === 0) worker.unref();
         someIsUp();
       }
       for (const answer of answers) {
@@ -115,18 +126,33 @@ export function startReceivers(
         thread.waiting.get(answer.id)?.(answer);
       }
     });
-    const lost = (why: Error) => {
+    const lost = (ended: Error | number) => {
       const at = threads.indexOf(thread);
       if (closing || at < 0) return;
+      const why = new LostThread(ended);
       // What it had fails. What comes next is for others, or for one that is started for it: this one answers no more.
       threads.splice(at, 1);
       if (threads.length === 0) noneIsUp(why);
       for (const settle of [...thread.waiting.values()]) settle(why);
     };
-    worker.on("error", lost);
-    worker.on("exit", (code) => lost(new Error(`a worker thread ended with code ${code}`)));
+    worker.on("error", (e: unknown) => lost(e instanceof Error ? e : new Error(String(e))));
+    worker.on("exit", lost);
     threads.push(thread);
     return thread;
+  };
+  /** The thread for what comes next: the one with the least to do of those that are up. */
+  const leastLoaded = (): Thread => {
+    const shared = () => threads.filter((t) => !t.alone);
+    if (shared().length < count && shared().every((t) => t.load > 0 || !t.up)) start();
+    const up = shared().filter((t) => t.up);
+    return (up.length > 0 ? up : shared()).reduce((a, b) => (b.load < a.load ? b : a));
+  };
+  /** Ends a thread that was for one package alone. */
+  const leave = (thread: Thread) => {
+    const at = threads.indexOf(thread);
+    if (at < 0) return;
+    threads.splice(at, 1);
+    void thread.worker.terminate();
   };
   const stop = () => {
     for (const { outbox } of threads) outbox.post({ do: "stop" });
@@ -143,12 +169,10 @@ export function startReceivers(
       if (threads.length === 0) start();
       return ready;
     },
-    begin(whole, stagedPath) {
+    begin(whole, stagedPath, alone = false) {
       const id = nextId++;
       const expected = toSend(whole);
-      if (threads.length < count && threads.every((t) => t.load > 0 || !t.up)) start();
-      const up = threads.filter((t) => t.up);
-      const chosen = (up.length > 0 ? up : threads).reduce((a, b) => (b.load < a.load ? b : a));
+      const chosen = alone ? start(true) : leastLoaded();
       type Answer = FromWorker & { ok: true };
       const pending: { resolve: (a: Answer) => void; reject: (e: unknown) => void }[] = [];
       let failed: { error: unknown } | undefined;
@@ -162,7 +186,9 @@ export function startReceivers(
         over = true;
         chosen.waiting.delete(id);
         chosen.load--;
-        if (chosen.load === 0) chosen.worker.unref();
+        if (chosen.load > 0) return;
+        chosen.worker.unref();
+        if (chosen.alone) leave(chosen);
       };
       chosen.waiting.set(id, (answer) => {
         if (!(answer instanceof Error) && answer.fetched) news?.(answer.fetched);

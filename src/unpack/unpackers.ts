@@ -2,6 +2,7 @@ import { getCompileCacheDir } from "node:module";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import { InterruptedError, reviveError } from "../errors.ts";
+import { LostThread } from "../lost-thread.ts";
 import { threadArgv } from "../thread-argv.ts";
 import type { InfoArchive } from "./info-archive.ts";
 import type { Unpacked } from "./unpack.ts";
@@ -64,17 +65,18 @@ export function openUnpackers(): Unpackers {
       worker.unref();
       idle.push(worker);
     });
-    const lost = (why: Error) => {
+    const lost = (why: Error | number) => {
       if (!all.delete(worker)) return;
       if (idle.includes(worker)) idle.splice(idle.indexOf(worker), 1);
-      const told = closing ? new InterruptedError() : why;
-      running.get(worker)?.done(told);
+      const job = running.get(worker);
       running.delete(worker);
-      // What ended this thread may end any other: nobody shall wait for one that never comes.
-      if (all.size === 0) for (const job of waiting.splice(0)) job.done(told);
+      job?.done(closing ? new InterruptedError() : new LostThread(why).toldOf(job.message.fileName));
+      // Whoever waits gets another thread. Each that is lost takes one job along, so that this ends.
+      const next = closing ? undefined : waiting.shift();
+      if (next) run(start(), next);
     };
-    worker.on("error", lost);
-    worker.on("exit", (code) => lost(new Error(`a worker thread ended with code ${code}`)));
+    worker.on("error", (e: unknown) => lost(e instanceof Error ? e : new Error(String(e))));
+    worker.on("exit", lost);
     return worker;
   };
 

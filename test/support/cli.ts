@@ -12,9 +12,16 @@ export interface Ended {
   readonly peak: number;
 }
 
-/** Runs the command line as a process of its own, with no environment but what it is given. */
-export function cliRun(args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Ended> {
-  const child = spawn(process.execPath, ["--require", usage, cli, ...args], {
+/**
+ * Runs the command line as a process of its own, with no environment but what it is given.
+ * @param flags for node.
+ */
+export function cliRun(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  flags: readonly string[] = [],
+): Promise<Ended> {
+  const child = spawn(process.execPath, ["--require", usage, ...flags, cli, ...args], {
     cwd: tmpdir(),
     env: { PATH: process.env["PATH"] ?? "", NODE_NO_WARNINGS: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
