@@ -19,11 +19,12 @@ import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cach
 import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
 import { type Copies, copiesOf } from "./survey-copies.ts";
+import { UNPATCHED } from "./target/ahead.ts";
 import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
 import { openIndexState } from "./target/index-state.ts";
 import { openStore } from "./target/kinds.ts";
-import { readIndex } from "./target/read-index.ts";
+import { readIndex, readIndexFile } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
 import { systemClock } from "./transfer/retry.ts";
@@ -242,6 +243,9 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   // Where packages lie elsewhere (CEP 15) their absence says nothing.
   if (typeof infoValue(index)["base_url"] !== "string" && !run.settings.base_url) {
     for (const { fileName } of eachRecord(index)) if (!listed.has(fileName)) missing.add(fileName);
+    // What a patch hides is listed there alone.
+    const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
+    if (from) for (const { fileName } of eachRecord(from.index)) if (!listed.has(fileName)) missing.add(fileName);
   }
   run.counts.removed += missing.size;
   cache.forget(

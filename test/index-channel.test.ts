@@ -383,3 +383,30 @@ test("an index with a revision that nobody knows yet is not written over, and no
     assert.equal(readFileSync(join(target, "noarch/repodata.json"), "utf8"), text);
   }
 });
+
+test("a package that a patch hides goes from what the index is made of when its file goes, with and without notes", async () => {
+  for (const notes of [true, false]) {
+    const channel = channelOf({ "linux-64": [b, c] });
+    const folder = temporary();
+    mkdirSync(join(folder, "linux-64"));
+    const patched = (remove: readonly string[]): Promise<unknown> => {
+      const instructions = { patch_instructions_version: 1, packages: {}, "packages.conda": {}, revoke: [], remove };
+      writeFileSync(join(folder, "linux-64/patch_instructions.json"), JSON.stringify(instructions));
+      return index(channel, { patch: folder });
+    };
+    await patched([c.fileName]);
+    assert.deepEqual(listed(channel, "linux-64"), [b.fileName]);
+    rmSync(join(channel, "linux-64", c.fileName));
+    if (!notes) rmSync(join(channel, ".meso-forge-mirror"), { recursive: true });
+    const { removed } = await index(channel);
+    assert.equal(removed, 1);
+    const from = JSON.parse(readFileSync(join(channel, "linux-64/repodata_from_packages.json"), "utf8"));
+    assert.deepEqual([Object.keys(from.packages), from["packages.conda"]], [[b.fileName], {}]);
+    const exported = JSON.parse(readFileSync(join(channel, "linux-64/run_exports.json"), "utf8"));
+    assert.deepEqual([Object.keys(exported.packages), exported["packages.conda"]], [[b.fileName], {}]);
+    // A patch that no longer hides it has nothing to show.
+    await patched([]);
+    assert.deepEqual(listed(channel, "linux-64"), [b.fileName]);
+    assert.deepEqual((await index(channel)).written, []);
+  }
+});

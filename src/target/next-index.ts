@@ -40,7 +40,7 @@ export function decide(
         changed: isChange(change) || malformedRemoved(index).length > 0,
         names,
         newFiles,
-        goneFiles,
+        goneFiles: new Set([...goneFiles, ...(unpatched?.goneFiles ?? [])]),
         patchedRunExports: new Map(),
       },
       unpatched: from && unpatched && { index: from, change: unpatched.change, changed: isChange(unpatched.change) },
