@@ -1,11 +1,12 @@
 import { basename } from "node:path";
 import { isSubdir } from "./conda/file-name.ts";
 import { loadVersions } from "./conda/version.ts";
-import { channeldata } from "./index/channeldata.ts";
+import { channeldata, channeldataWithout } from "./index/channeldata.ts";
 import type { PackageFacts } from "./index/package-facts.ts";
 import { channelPage, type PackageSummary, type SubdirSummary } from "./index/page/channel-page.ts";
 import { type PageRecord, pageRecord } from "./index/page/page-record.ts";
 import { subdirPage } from "./index/page/subdir-page.ts";
+import { placesByName } from "./index/record-names.ts";
 import { countRecords, eachRecord, findRecord, type Repodata } from "./index/repodata.ts";
 import type { FileCache } from "./survey/file-cache.ts";
 import { readIndex } from "./target/read-index.ts";
@@ -19,6 +20,28 @@ export interface ChannelJob {
   readonly published: readonly PublishedSubdir[];
   readonly channeldata: boolean;
   readonly html: boolean;
+  /**
+   * Given where packages went from the channel: called when `channeldata.json` can't be made anew, since not all packages were
+   * read. Then what is gone is taken out of the one that is there.
+   */
+  readonly unread?: () => void;
+}
+
+/** Brings the files at the top of a channel that packages went from up to date, where they are there. */
+export async function updateChannelFiles(
+  job: Pick<ChannelJob, "store" | "cache" | "published">,
+  warn: (message: string) => void,
+): Promise<string[]> {
+  const [channeldata, html] = await Promise.all(
+    ["channeldata.json", "index.html"].map(async (path) => (await job.store.stat(path)) !== undefined),
+  );
+  const unread = () =>
+    warn(
+      "channeldata.json tells of packages that were not read here: what is gone is taken out, run index to make it anew",
+    );
+  return channeldata || html
+    ? publishChannelFiles({ ...job, channeldata: channeldata === true, html: html === true, unread })
+    : [];
 }
 
 /**
@@ -56,6 +79,10 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
   let facts: Uint8Array | undefined;
   if (job.channeldata && !(await upToDate("channeldata.json"))) {
     facts = await makeChanneldata(job.cache, subdirs, indexOf);
+    if (!facts && job.unread) {
+      facts = await withoutGone(store, subdirs, indexOf);
+      if (facts) job.unread();
+    }
     if (facts) await writeTop("channeldata.json", () => [facts as Uint8Array]);
   }
   if (job.html) {
@@ -125,6 +152,21 @@ async function makeChanneldata(
     subdirs.map((s) => s.subdir),
     await loadVersions(),
   );
+}
+
+/** The `channeldata.json` that is there, without what no subdir lists any more; undefined where it can't be read. */
+async function withoutGone(
+  store: Store,
+  subdirs: readonly IndexedSubdir[],
+  indexOf: (subdir: string) => Promise<Repodata>,
+): Promise<Uint8Array | undefined> {
+  const stored = await store.get("channeldata.json");
+  if (!stored) return undefined;
+  const listing = new Map<string, string[]>();
+  for (const { subdir } of subdirs)
+    for (const name of placesByName(await indexOf(subdir)).keys())
+      listing.set(name, [...(listing.get(name) ?? []), subdir]);
+  return channeldataWithout(stored.bytes, listing);
 }
 
 function* pageRecords(index: Repodata): Generator<PageRecord> {

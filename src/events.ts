@@ -99,6 +99,49 @@ export interface MirrorReport extends Omit<TargetReport, "target" | "error"> {
   readonly exitCode: 0 | 1 | 3 | 130;
 }
 
+/** What pruning tells while it runs. */
+export type PruneEvent =
+  /** What the rules make of a subdir. */
+  | { readonly type: "chosen"; readonly subdir: string; readonly kept: number; readonly removed: number }
+  | Extract<IndexEvent, { readonly type: "published" | "warning" }>;
+
+export interface PruneReport {
+  readonly channel: string;
+  /** Packages that the rules want, and their bytes as far as records tell. Without rules nothing is counted. */
+  readonly kept: number;
+  readonly keptBytes: number;
+  /** Packages that went from the index, or would go. */
+  readonly removed: number;
+  readonly removedBytes: number;
+  /** What was removed from the store in this run, or would be: files whose grace period is over. */
+  readonly freed: {
+    readonly packages: number;
+    readonly shards: number;
+    /** Files and uploads of runs that were killed. */
+    readonly leftovers: number;
+    readonly bytes: number;
+  };
+  /** Packages that no index lists and whose files wait for their grace period to end. */
+  readonly waiting: number;
+  readonly subdirs: readonly {
+    readonly subdir: string;
+    readonly kept: number;
+    readonly keptBytes: number;
+    readonly removed: number;
+    readonly removedBytes: number;
+  }[];
+  /** Paths of the index files that were written. */
+  readonly written: readonly string[];
+  /** The plan of a dry run: each package that would go. */
+  readonly plan?: readonly PlannedStep[];
+  /** Why packages stay or go, where that was asked. */
+  readonly explanations?: readonly Explanation[];
+  readonly milliseconds: number;
+  readonly interrupted: boolean;
+  /** What the run ends with on the command line: 0 or 130. */
+  readonly exitCode: 0 | 130;
+}
+
 /** What indexing tells while it runs. */
 export type IndexEvent =
   /** So many packages of a subdir have to be read. */

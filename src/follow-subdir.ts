@@ -1,11 +1,11 @@
 import { join } from "node:path";
-import { chooseRecords } from "./choose/choose-index.ts";
+import { chooseFile, chooseRecords } from "./choose/choose-index.ts";
 import { hopeless, rulesFor } from "./choose/rules.ts";
 import { asMirrorError, InterruptedError, isInterruption, type MirrorError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
 import { type Following, failed, type Gone, nameOf, onlyTarget } from "./following.ts";
 import { letGo } from "./index/let-go.ts";
-import { emptyRepodata, entryAt, entryNamed, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
+import { emptyRepodata, entryAt, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
 import { type Chosen, type IndexSummary, summarise } from "./index/summary.ts";
 import { type Pending, type PendingEntry, writePending } from "./pending.ts";
 import { isAsItWas, type KnownBefore, type ReadSubdir, readUpstream } from "./read-upstream.ts";
@@ -180,17 +180,9 @@ export class Subdir {
       if (!couldBeWanted(fileName, run)) continue;
       so.takenBack.add(fileName);
       // rattler_index lists such a file and leaves its record: conda and mamba would still install it.
-      for (const map of RECORD_MAPS) {
-        const entry = entryNamed(upstream.index, map, fileName);
-        if (entry !== undefined) chosen[map][entry] = 0;
-      }
+      chooseFile(upstream.index, chosen, fileName, 0);
     }
-    for (const fileName of run.needed?.files.get(subdir) ?? []) {
-      for (const map of RECORD_MAPS) {
-        const entry = entryNamed(upstream.index, map, fileName);
-        if (entry !== undefined) chosen[map][entry] = 1;
-      }
-    }
+    for (const fileName of run.needed?.files.get(subdir) ?? []) chooseFile(upstream.index, chosen, fileName, 1);
     // Of two channels that have a file the first is followed.
     if (this.channels.length > 1) claim(upstream, chosen, so.claimed);
     const wanted = RECORD_MAPS.reduce((sum, map) => sum + chosen[map].reduce((a, b) => a + b, 0), 0);

@@ -96,8 +96,8 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
 const close = (one: { close(): void | Promise<void> }): Promise<void> => Promise.resolve(one.close());
 
 /** The channel, as `mirror` opens its target. */
-function openChannel(
-  options: IndexOptions,
+export function openChannel(
+  options: Pick<IndexOptions, "channel">,
   settings: Settings,
   { clients, env, warn }: { clients: Clients; env: NodeJS.ProcessEnv; warn: (message: string) => void },
 ): Promise<Store> {
@@ -138,7 +138,7 @@ async function openRun(
   };
 }
 
-function noChannel(where: string, why = "there is no folder of that name"): TargetError {
+export function noChannel(where: string, why = "there is no folder of that name"): TargetError {
   return new TargetError("NOT_FOUND", {
     what: `${where}: no such channel`,
     why,
@@ -163,12 +163,20 @@ interface Run {
   readonly counts: Counts;
 }
 
-async function cachePath(store: Store): Promise<string | undefined> {
+export async function cachePath(store: Store): Promise<string | undefined> {
   const corner = await store.corner();
   return corner === undefined ? undefined : join(corner, "files.db");
 }
 
-async function subdirsOf(store: Store, asked: readonly string[], warn: (message: string) => void): Promise<string[]> {
+/**
+ * The subdirs of a channel, or those of them that are asked for; what has no subdir's name is told of.
+ * @throws UsageError BAD_FLAG for one that is not there
+ */
+export async function subdirsOf(
+  store: Store,
+  asked: readonly string[],
+  warn: (message: string) => void,
+): Promise<string[]> {
   const folders = await store.folders();
   const there = folders.filter(isSubdir);
   if (store.folder === undefined && folders.length === 0) throw noChannel(store.where, "nothing lies there");

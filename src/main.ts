@@ -28,6 +28,8 @@ export type {
   MirrorReport,
   Outcome,
   PlannedStep,
+  PruneEvent,
+  PruneReport,
   TargetReport,
 } from "./events.ts";
 export { type IndexOptions, indexChannel } from "./index-channel.ts";
@@ -39,6 +41,7 @@ export { type ReadAt, readAtBuffer } from "./package/read-at.ts";
 export { type FileFacts, type MadeRecord, makeRecord } from "./package/record.ts";
 export type { PackageDetails, PackagedFile, PackageFacts } from "./package-details.ts";
 export type { OnConflict } from "./plan/plan.ts";
+export { type PruneOptions, prune } from "./prune.ts";
 export type { CiFilter, MirrorOptions } from "./run.ts";
 export { type JobReport, type JobResult, makeRunReport, type RunReport, writeRunReport } from "./run-report.ts";
 export type { CheckState } from "./source/ci/checks.ts";

@@ -12,7 +12,7 @@ export interface Removal {
   readonly most: Most;
 }
 
-type Most =
+export type Most =
   /** Nothing was said: a tenth of a subdir, or ten packages where that is more, and never all of it. */
   { readonly of: "default" } | { readonly of: "count" | "percent"; readonly limit: number };
 
@@ -44,7 +44,8 @@ export function readRemoval({ delete: remove, keepRemoved, maxDelete }: RemovalO
   return { keepFiles: keepRemoved ?? false, most: mostOf(maxDelete) };
 }
 
-function mostOf(text: string | undefined): Most {
+/** @throws UsageError BAD_FLAG */
+export function mostOf(text: string | undefined): Most {
   if (text === undefined) return { of: "default" };
   const [, number, percent] = /^(\d+(?:\.\d+)?)(%?)$/.exec(text.trim()) ?? [];
   const limit = Number(number);
@@ -64,17 +65,25 @@ function mostOf(text: string | undefined): Most {
  */
 export function guard(following: Following, removal: Removal | undefined): void {
   const most = removal?.most ?? { of: "default" };
-  for (const [target, subdirs] of following.gone) {
-    const tooMuch = subdirs.filter(({ going, listed }) => !isAllowed(going, listed, most));
-    if (tooMuch.length === 0) continue;
-    const limit = most.of === "default" ? "10%" : `${most.limit}${most.of === "percent" ? "%" : ""}`;
-    const say = ({ subdir, going, listed }: Gone) => `${going} of ${listed} from ${subdir}`;
-    throw new TargetError("MAX_DELETE", {
-      what: `${target.where}: too much would go`,
-      why: `${tooMuch.map(say).join(", ")}, more than --max-delete ${limit} allows; the source may have hiccuped`,
-      next: "nothing was changed; if it is right, run again with a larger --max-delete, such as 100%",
-    });
-  }
+  for (const [target, subdirs] of following.gone)
+    guardOne(target.where, subdirs, most, "; the source may have hiccuped");
+}
+
+/**
+ * Stops a run that would take more from one channel than was allowed.
+ * @param doubt what else there is to say of why.
+ * @throws TargetError MAX_DELETE
+ */
+export function guardOne(where: string, subdirs: readonly Gone[], most: Most, doubt: string): void {
+  const tooMuch = subdirs.filter(({ going, listed }) => !isAllowed(going, listed, most));
+  if (tooMuch.length === 0) return;
+  const limit = most.of === "default" ? "10%" : `${most.limit}${most.of === "percent" ? "%" : ""}`;
+  const say = ({ subdir, going, listed }: Gone) => `${going} of ${listed} from ${subdir}`;
+  throw new TargetError("MAX_DELETE", {
+    what: `${where}: too much would go`,
+    why: `${tooMuch.map(say).join(", ")}, more than --max-delete ${limit} allows${doubt}`,
+    next: "nothing was changed; if it is right, run again with a larger --max-delete, such as 100%",
+  });
 }
 
 const ITS_FAULT: readonly string[] = ["NOT_FOUND", "SERVER_ERROR", "SIZE_MISMATCH", "HASH_MISMATCH"];

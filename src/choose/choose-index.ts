@@ -1,6 +1,6 @@
 import type { Whereabouts } from "../conda/match-spec.ts";
 import { isNamedAs, nameAt } from "../index/record-names.ts";
-import { entryAt, nth, RECORD_MAPS, type RecordMap, type Repodata, SPAN } from "../index/repodata.ts";
+import { entryAt, entryNamed, nth, RECORD_MAPS, type RecordMap, type Repodata, SPAN } from "../index/repodata.ts";
 import { fieldsAt, wanting } from "./fields.ts";
 import { Newest, VersionTable } from "./newest.ts";
 import { type Plan, RecordRules } from "./record-rules.ts";
@@ -49,6 +49,14 @@ export function chooseRecords(index: Repodata, where: Whereabouts, rules: Rules 
     count += chosen[map].length;
   }
   return { chosen, count, waiting: new Map() };
+}
+
+/** Chooses a file, or leaves it out, wherever its records stand. */
+export function chooseFile(index: Repodata, chosen: Choice["chosen"], fileName: string, wanted: 0 | 1): void {
+  for (const map of RECORD_MAPS) {
+    const entry = entryNamed(index, map, fileName);
+    if (entry !== undefined) chosen[map][entry] = wanted;
+  }
 }
 
 class Chooser {

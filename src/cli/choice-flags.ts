@@ -24,6 +24,15 @@ export interface ChoiceFlags {
 
 /** Adds the flags to a command. */
 export function choice(command: Command): Command {
+  return rules(command)
+    .option("--delete", "also remove what the sources no longer have: index first, files after a grace period")
+    .option("--keep-removed", "with --delete: files stay, for lock files that name them")
+    .option("--max-delete <n|n%>", "with --delete: stop when more of a subdir would go (10%)")
+    .option("--delete-grace-days <n>", "how long files stay that --delete took from the index (7)", Number);
+}
+
+/** Adds the flags that say which packages are meant. */
+export function rules(command: Command): Command {
   const many = (flag: string, what: string) =>
     new Option(flag, `${what}; repeatable`).argParser((value: string, before: string[] | undefined) => [
       ...(before ?? []),
@@ -41,11 +50,7 @@ export function choice(command: Command): Command {
     .addOption(many("--allow-license <name>", "only packages under this licence: a name or a glob"))
     .addOption(many("--block-license <name>", "no packages that can only be had under this licence"))
     .addOption(many("--block-dependency <name>", "no packages that depend on this: a name or a glob"))
-    .option("--explain <package>", "tell why packages are taken or left out, and do nothing else")
-    .option("--delete", "also remove what the sources no longer have: index first, files after a grace period")
-    .option("--keep-removed", "with --delete: files stay, for lock files that name them")
-    .option("--max-delete <n|n%>", "with --delete: stop when more of a subdir would go (10%)")
-    .option("--delete-grace-days <n>", "how long files stay that --delete took from the index (7)", Number);
+    .option("--explain <package>", "tell why packages are taken or left out, and do nothing else");
 }
 
 /** The same as options of the library. */
@@ -64,8 +69,8 @@ export function choiceOptions(flags: ChoiceFlags): Partial<MirrorOptions> {
 }
 
 /** What `--explain` tells: a line a package, its reasons below. */
-export function explanationText(explanations: readonly Explanation[]): string {
-  if (explanations.length === 0) return "no source has such a package";
+export function explanationText(explanations: readonly Explanation[], where = "no source has"): string {
+  if (explanations.length === 0) return `${where} such a package`;
   return explanations
     .map(
       ({ subdir, fileName, taken, why }) =>

@@ -6,6 +6,7 @@ import { duration } from "./flag-values.ts";
 import { type IndexFlags, indexFlags } from "./index-flags.ts";
 import { type InfoFlags, infoFlags, lookingFlags } from "./info-flags.ts";
 import { type MirrorFlags, mirrorFlags, type Spellings, spelled } from "./mirror-flags.ts";
+import { type PruneFlags, pruneFlags } from "./prune-flags.ts";
 
 export interface InitFlags extends CommonFlags {
   readonly output: string;
@@ -104,6 +105,23 @@ Examples:
     .action(async (channel: string, flags: IndexFlags) => {
       const { indexCommand } = await import("./index-command.ts");
       exit(await indexCommand(channel, flags));
+    });
+  pruneFlags(common(s3(root.command("prune <channel>"))))
+    .description("remove by rule, index first, files after a grace period; without rules, clean up")
+    .addHelpText(
+      "after",
+      `
+The rules mean what they mean in mirror: what they want stays, the rest goes. Without any, only files go whose grace period is
+over, shards that no index names, and what runs that were killed left behind.
+
+Examples:
+  ${NAME} prune /srv/channel --latest 3 --dry-run
+  ${NAME} prune s3://bucket/channel --since 2025-01-31 --subdir linux-64
+  ${NAME} prune /srv/channel`,
+    )
+    .action(async (channel: string, flags: PruneFlags) => {
+      const { pruneCommand } = await import("./prune-command.ts");
+      exit(await pruneCommand(channel, flags));
     });
   common(root.command("init-config"))
     .alias("init")

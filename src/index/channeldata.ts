@@ -41,6 +41,33 @@ export function channeldata(
   return Buffer.concat(pieces);
 }
 
+/**
+ * A `channeldata.json` without the packages that no subdir lists any more, everything else as it stands there.
+ * @param listing by name, in lower case: the subdirs that list it.
+ * @returns undefined when the bytes are no such file.
+ */
+export function channeldataWithout(
+  bytes: Uint8Array,
+  listing: ReadonlyMap<string, readonly string[]>,
+): Uint8Array | undefined {
+  let value: { packages?: Record<string, { subdirs?: unknown } | null> };
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString("utf8")) as typeof value;
+  } catch {
+    return undefined;
+  }
+  if (typeof value?.packages !== "object" || value.packages === null) return undefined;
+  const packages: [string, unknown][] = [];
+  for (const [name, told] of Object.entries(value.packages)) {
+    const there = listing.get(name.toLowerCase());
+    if (!there) continue;
+    const { subdirs } = told ?? {};
+    const left = Array.isArray(subdirs) ? { subdirs: subdirs.filter((s) => there.includes(String(s))) } : {};
+    packages.push([name, { ...told, ...left }]);
+  }
+  return Buffer.from(`${JSON.stringify({ ...value, packages: Object.fromEntries(packages) })}\n`);
+}
+
 /** Of each version in each subdir, only the newest file counts. */
 function newestBuilds(packages: Iterable<PackageFacts>): Iterable<PackageFacts> {
   const newest = new Map<string, PackageFacts>();

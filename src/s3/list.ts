@@ -10,6 +10,8 @@ export interface ListedObject {
   readonly size: number;
   /** Without quotes. */
   readonly etag: string;
+  /** When it was written, in milliseconds since 1970; undefined where the server does not tell. */
+  readonly modified: number | undefined;
 }
 
 export interface ListPage {
@@ -65,7 +67,9 @@ export async function listPage(client: S3Client, request: ListRequest, signal?: 
     const key = below(textOf(one, "Key"));
     const size = Number(textOf(one, "Size"));
     if (key === undefined || key.endsWith("/") || !Number.isSafeInteger(size)) continue;
-    objects.push({ key, size, etag: bareEtag(textOf(one, "ETag")) });
+    const modified = Date.parse(textOf(one, "LastModified") ?? "");
+    const etag = bareEtag(textOf(one, "ETag"));
+    objects.push({ key, size, etag, modified: Number.isNaN(modified) ? undefined : modified });
   }
   const folders: string[] = [];
   for (const one of elementsOf(xml, "CommonPrefixes")) {

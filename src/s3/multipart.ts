@@ -38,8 +38,8 @@ export interface Multipart {
    * @returns its ETag without quotes; undefined when what is there is not what was expected.
    */
   put(object: LargeObject, signal?: AbortSignal): Promise<string | undefined>;
-  /** Gives up uploads that runs of ours began and did not end. */
-  sweep(signal?: AbortSignal): Promise<void>;
+  /** Gives up uploads that runs of ours began and did not end, or only counts them. Gives how many there are. */
+  sweep(signal?: AbortSignal, only?: "count"): Promise<number>;
 }
 
 /** @param notes the folder for notes, below the client's prefix; ends in "/". */
@@ -91,13 +91,17 @@ export function openMultipart(client: S3Client, notes: string): Multipart {
   };
   return {
     put,
-    async sweep(signal) {
+    async sweep(signal, only) {
+      let count = 0;
       for await (const { key: note } of listAll(client, notes, signal)) {
         const found = await readNote(client, note, signal);
         if (found && !isOver(found)) continue;
+        count++;
+        if (only) continue;
         if (found) await giveUp(client, found.key, found.uploadId);
         await deleteObject(client, note, signal);
       }
+      return count;
     },
   };
 }

@@ -5,7 +5,7 @@ import { openIndexState } from "./index-state.ts";
 import { noteLeaving } from "./leaving.ts";
 import { publishSubdir } from "./publish-subdir.ts";
 import { PreconditionFailed, type Store } from "./store.ts";
-import type { Addition, Progress, PublishedSubdir, PublishOptions, SubdirWish } from "./subdir-job.ts";
+import type { Addition, Freed, Progress, PublishedSubdir, PublishOptions, SubdirWish } from "./subdir-job.ts";
 import type { Removals } from "./target.ts";
 
 /** How often a lost race is run again before another writer counts as the winner for good. */
@@ -28,9 +28,12 @@ export async function publish(
   options: PublishOptions,
   signal?: AbortSignal,
 ): Promise<PublishedSubdir[]> {
-  const all = new Map<string, SubdirWish>([["noarch", { additions: [] }], ...wishes]);
+  const all = new Map<string, SubdirWish>([
+    ...(options.alone ? [] : [["noarch", { additions: [] }] as const]),
+    ...wishes,
+  ]);
   const steps = inOrder(all).map(([subdir, wish]) => {
-    const progress: Progress = { replaced: new Map(), done: false };
+    const progress: Progress = { replaced: new Map(), done: false, freed: { packages: 0, shards: 0, bytes: 0 } };
     return { subdir, wish, progress };
   });
   const most = store.lockless ? MAX_LOCKLESS_RACES : MAX_RACES;
@@ -57,7 +60,8 @@ export async function publish(
           state.set(subdir, next);
           const earlier = published.get(subdir);
           const written = [...(earlier?.written ?? []), ...done.written];
-          published.set(subdir, { ...done, written, from: earlier ? earlier.from : done.from });
+          const freed = steps.filter((s) => s.subdir === subdir).map((s) => s.progress.freed);
+          published.set(subdir, { ...done, written, from: earlier ? earlier.from : done.from, freed: sumOf(freed) });
         }
         await state.save();
         return [...published.values()];
@@ -77,11 +81,26 @@ export async function publish(
   }
 }
 
+function sumOf(all: readonly Freed[]): Freed {
+  const sum = { packages: 0, shards: 0, bytes: 0 };
+  for (const { packages, shards, bytes } of all) {
+    sum.packages += packages;
+    sum.shards += shards;
+    sum.bytes += bytes;
+  }
+  return sum;
+}
+
 /** What is left of a wish that the index holds already: to say it in the other files too. */
-function rest({ additions, runExports, removeFiles }: SubdirWish): SubdirWish {
+function rest({ additions, runExports, removeFiles, cleanUp }: SubdirWish): SubdirWish {
   const known = new Map(runExports);
   for (const a of additions) if (a.runExports) known.set(a.fileName, a.runExports);
-  return { additions: [], runExports: known, ...(removeFiles ? { removeFiles } : {}) };
+  return {
+    additions: [],
+    runExports: known,
+    ...(removeFiles ? { removeFiles } : {}),
+    ...(cleanUp ? { cleanUp } : {}),
+  };
 }
 
 /**

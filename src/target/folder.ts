@@ -16,6 +16,7 @@ import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
 import { digestOfFile } from "../transfer/digest.ts";
 import { openFile } from "../transfer/open-file.ts";
+import { folderLeftovers } from "./folder-leftovers.ts";
 import { withFileLock } from "./folder-lock.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import { type Pieces, type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
@@ -111,7 +112,8 @@ export async function openFolder(path: string): Promise<Store> {
         if (!entry.isFile() && !entry.isSymbolicLink()) continue;
         // Synchronous: a trip through the thread pool a file costs ten times what asking the file system costs.
         const s = statSync(`${where}/${entry.name}`, { throwIfNoEntry: false });
-        if (s?.isFile()) yield { path: `${folder}/${entry.name}`, size: s.size, version: versionOf(s) };
+        if (s?.isFile())
+          yield { path: `${folder}/${entry.name}`, size: s.size, version: versionOf(s), modified: s.mtimeMs };
       }
     },
     async get(path) {
@@ -234,6 +236,7 @@ export async function openFolder(path: string): Promise<Store> {
         throw e?.code === "ERR_SQLITE_ERROR" ? asMirrorError(e, path) : e;
       });
     },
+    leftovers: (remove, now, signal) => folderLeftovers(root, own, remove, now, signal),
     async close() {
       if (!staging) return;
       await removeIncoming(await staging);
@@ -309,7 +312,7 @@ function versionOf(s: Stats): string {
   return `${s.size}-${s.mtimeMs}-${s.ino}`;
 }
 
-/** A temporary name in the same folder. */
+/** A temporary name in the same folder (`folder-leftovers.ts` finds it). */
 function nearby(path: string): string {
   return join(dirname(path), `.${randomBytes(6).toString("hex")}.tmp`);
 }

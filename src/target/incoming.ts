@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
+import type { Leftovers } from "./store.ts";
 
 /** This machine, as a part of a file name. */
 const HOST = hostname()
@@ -28,15 +29,38 @@ export async function removeIncoming(mine: string): Promise<void> {
   await rmdir(dirname(mine)).catch(() => undefined);
 }
 
-/** Removes what runs that were killed left behind: dead ones of this machine at once, others after a day. */
+/** Removes what runs that were killed left behind. */
 async function removeAbandoned(incoming: string): Promise<void> {
+  for (const folder of await abandoned(incoming, Date.now())) await rm(folder, { recursive: true, force: true });
+}
+
+/** The folders of runs that were killed: dead ones of this machine at once, others after a day. */
+async function abandoned(incoming: string, now: number): Promise<string[]> {
+  const found: string[] = [];
   for (const name of await readdir(incoming).catch(() => [] as string[])) {
     const [host, pid] = name.split(".");
     const folder = join(incoming, name);
-    const touched = (await stat(folder).catch(() => undefined))?.mtimeMs ?? Date.now();
-    if (host === HOST ? !isAlive(Number(pid)) : Date.now() - touched > ABANDONED_MS)
-      await rm(folder, { recursive: true, force: true });
+    const touched = (await stat(folder).catch(() => undefined))?.mtimeMs ?? now;
+    if (host === HOST ? !isAlive(Number(pid)) : now - touched > ABANDONED_MS) found.push(folder);
   }
+  return found;
+}
+
+/** What runs that were killed left below `own`; removes it where that is asked. */
+export async function incomingLeftovers(own: string, remove: boolean, now: number): Promise<Leftovers> {
+  let [files, bytes] = [0, 0];
+  for (const folder of await abandoned(join(own, "incoming"), now)) {
+    for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => [])) {
+      if (!entry.isFile()) continue;
+      const there = await stat(join(entry.parentPath, entry.name)).catch(() => undefined);
+      if (!there) continue;
+      files++;
+      // What has another name too stays.
+      if (there.nlink === 1) bytes += there.size;
+    }
+    if (remove) await rm(folder, { recursive: true, force: true });
+  }
+  return { files, bytes };
 }
 
 function isAlive(pid: number): boolean {

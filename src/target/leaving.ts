@@ -1,8 +1,10 @@
 import { isPackageName } from "../conda/file-name.ts";
 import { isGone } from "../index/merge.ts";
 import { findRecord } from "../index/repodata.ts";
+import { found, free } from "./free.ts";
 import type { SubdirState } from "./index-state.ts";
-import { assertNewest, type SubdirJob, type SubdirWish } from "./subdir-job.ts";
+import type { StoredFile } from "./store.ts";
+import type { SubdirJob, SubdirWish } from "./subdir-job.ts";
 
 /** How long files stay that no index lists any more, where nothing else is said: caches of clients forget within a week (CEP 16). */
 export const WEEK = 7 * 24 * 60 * 60 * 1000;
@@ -23,22 +25,23 @@ export function noteLeaving(old: SubdirState, wish: SubdirWish, now: number): Su
 
 /**
  * Removes the files whose grace period is over, once the index without them is written. Those that came back stay. Gives
- * what is still to go; undefined where nobody ever asked for removal.
+ * what is still to go; nothing where nobody ever asked for removal.
  * @param state what was noted. Where that was lost, or never was, the folder is looked through for files that no index lists:
  *   their time begins now.
  */
 export async function removeLeft(
   job: SubdirJob,
   state: Pick<SubdirState, "leaving" | "unlooked"> | undefined,
-): Promise<Record<string, number> | undefined> {
+): Promise<Pick<SubdirState, "leaving" | "unlooked">> {
   const { store, subdir, wish, index, change, options, signal } = job;
   const known = state?.leaving;
-  if (!known && !wish.removeFiles) return undefined;
+  if (!known && !wish.removeFiles) return {};
   const listed = (fileName: string) =>
     change.add.has(fileName) || (!isGone(change, fileName) && findRecord(index, fileName) !== undefined);
   const leaving: Record<string, number> = { ...known };
   const grace = options.deleteGraceMs ?? WEEK;
-  if (!known || state.unlooked) {
+  const looks = wish.removeFiles === true && (!known || state?.unlooked === true);
+  if (looks) {
     for await (const { path } of store.list(subdir, signal)) {
       const fileName = path.slice(subdir.length + 1);
       // Another run may have put it there, and be about to list it.
@@ -47,27 +50,33 @@ export async function removeLeft(
   }
   if (wish.removeFiles)
     for (const fileName of job.goneFiles) if (isPackageName(fileName)) leaving[fileName] ??= options.now;
-  const attested = new Set<string>();
+  const due: string[] = [];
   for (const [fileName, since] of Object.entries(leaving)) {
     if (listed(fileName)) delete leaving[fileName];
-    else if (options.now - since >= grace) {
-      await assertNewest(job);
-      if (store.anyFile && (await store.stat(`${subdir}/${fileName}.sigs`, signal))) attested.add(fileName);
-      await store.remove(`${subdir}/${fileName}`, signal);
-      delete leaving[fileName];
-    }
+    else if (options.now - since >= grace) due.push(fileName);
   }
-  if (attested.size > 0) await removeSidecars(job, attested);
-  return leaving;
+  await removePackages(job, due);
+  for (const fileName of due) delete leaving[fileName];
+  return { leaving, ...(!looks && (!known || state?.unlooked) ? { unlooked: true } : {}) };
 }
 
-/** Removes the attestations of packages that went: the newest last, since it tells that there are some (CEP 50). */
-async function removeSidecars({ store, subdir, signal }: SubdirJob, fileNames: ReadonlySet<string>): Promise<void> {
-  const older: string[] = [];
-  for await (const { path } of store.list(subdir, signal)) {
-    const [, fileName] = /^(.+)\.sigs\.[0-9a-f]{64}$/.exec(path.slice(subdir.length + 1)) ?? [];
-    if (fileName !== undefined && fileNames.has(fileName)) older.push(path);
+/** Removes packages, and their attestations after them: the newest last, since it tells that there are some (CEP 50). */
+async function removePackages(job: SubdirJob, fileNames: readonly string[]): Promise<void> {
+  const { store, subdir, signal } = job;
+  const sidecars = store.anyFile ? await found(store, subdir, fileNames.map(sidecarOf), signal) : new Map();
+  const packages = await found(store, subdir, fileNames, signal);
+  await free(job, [...packages.values()], "packages");
+  if (sidecars.size === 0) return;
+  const attested = new Set(fileNames.filter((fileName) => sidecars.has(sidecarOf(fileName))));
+  const older: StoredFile[] = [];
+  for await (const file of store.list(subdir, signal)) {
+    const [, fileName] = /^(.+)\.sigs\.[0-9a-f]{64}$/.exec(file.path.slice(subdir.length + 1)) ?? [];
+    if (fileName !== undefined && attested.has(fileName)) older.push(file);
   }
-  for (const path of older) await store.remove(path, signal);
-  for (const fileName of fileNames) await store.remove(`${subdir}/${fileName}.sigs`, signal);
+  await free(job, older, "bytes");
+  await free(job, [...sidecars.values()], "bytes");
+}
+
+function sidecarOf(fileName: string): string {
+  return `${fileName}.sigs`;
 }

@@ -11,9 +11,10 @@ import {
   type ShardRecord,
   shardPath,
 } from "../index/shards.ts";
+import { found, free } from "./free.ts";
 import type { KnownRunExports } from "./publish-run-exports.ts";
-import { type NewFile, PreconditionFailed } from "./store.ts";
-import { asSeen, assertNewest, SHARD_INDEX, type SubdirJob, writeFile } from "./subdir-job.ts";
+import { type NewFile, PreconditionFailed, type StoredFile } from "./store.ts";
+import { asSeen, type PublishOptions, SHARD_INDEX, type SubdirJob, writeFile } from "./subdir-job.ts";
 
 /**
  * Writes the shards that changed and then their index (CEP 16). Where we wrote the index that is there, only names that
@@ -50,24 +51,73 @@ export async function publishShards(job: SubdirJob, runExports: KnownRunExports)
   const named = new Set(shards.values());
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
   // Nobody noted which shards are left of an index that is not the one we wrote last.
-  if (stored && !ours) for (const sha256 of await shardsThere(job)) unreferenced[sha256] ??= options.now;
-  for (const [sha256, since] of Object.entries(unreferenced)) {
-    if (named.has(sha256)) delete unreferenced[sha256];
-    else if (options.now - since >= grace) {
-      await assertNewest(job);
-      await store.remove(`${subdir}/${shardPath(sha256)}`, signal);
-      delete unreferenced[sha256];
-    }
-  }
-  return unreferenced;
+  if (stored && !ours) for (const sha256 of (await shardsThere(job)).keys()) unreferenced[sha256] ??= options.now;
+  return removeShards(job, unreferenced, named);
 }
 
+/** Removes the shards whose grace period is over. Gives those that are still to go. */
+async function removeShards(
+  job: SubdirJob,
+  unreferenced: Readonly<Record<string, number>>,
+  named: ReadonlySet<string>,
+): Promise<Record<string, number>> {
+  const { store, subdir, signal, options } = job;
+  const left = new Map(Object.entries(unreferenced).filter(([sha256]) => !named.has(sha256)));
+  const due = [...left].filter(([, since]) => options.now - since >= options.files.shardGraceMs);
+  const names = due.map(([sha256]) => shardPath(sha256).slice(SHARD_FOLDER.length + 1));
+  const there = await found(store, `${subdir}/${SHARD_FOLDER}`, names, signal);
+  await free(job, [...there.values()], "shards");
+  for (const [sha256] of due) left.delete(sha256);
+  return Object.fromEntries(left);
+}
+
+/**
+ * Removes shards that no index ever named: those of runs that were killed before they had written one. A run that is at work
+ * may be about to name what it just wrote: their grace period begins when they were written, and is a day at least.
+ * @param unreferenced what was noted of shards that an index named once. Gives the same, and those that are still to go.
+ */
+export async function removeUnnamed(
+  job: SubdirJob,
+  unreferenced: Readonly<Record<string, number>>,
+): Promise<Record<string, number>> {
+  const { store, subdir, signal, options } = job;
+  const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
+  // Whatever an index names that can't be read must stay.
+  const named = new Set(stored ? (await readShardIndex(stored.bytes)).values() : []);
+  const all = { ...unreferenced };
+  for (const [sha256, since] of unnamed(await shardsThere(job), named, stored !== undefined, options))
+    all[sha256] ??= since;
+  return removeShards(job, all, named);
+}
+
+/** Shards that no index names, and since when they count as left. */
+export function unnamed(
+  there: ReadonlyMap<string, StoredFile>,
+  named: ReadonlySet<string>,
+  hasIndex: boolean,
+  { now, files }: PublishOptions,
+): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const [sha256, { modified }] of there) {
+    if (named.has(sha256)) continue;
+    // Where there is no index any more, it named them until nobody knows when.
+    found.set(sha256, (hasIndex ? (modified ?? now) : now) + Math.max(0, DAY - files.shardGraceMs));
+  }
+  return found;
+}
+
+const DAY = 24 * 60 * 60 * 1000;
+
 /** The shards that are there, named by an index or not. */
-async function shardsThere({ store, subdir, signal }: SubdirJob): Promise<string[]> {
-  const found: string[] = [];
-  for await (const { path } of store.list(`${subdir}/${SHARD_FOLDER}`, signal)) {
-    const [, sha256] = /\/([0-9a-f]{64})\.msgpack\.zst$/.exec(path) ?? [];
-    if (sha256) found.push(sha256);
+export async function shardsThere({
+  store,
+  subdir,
+  signal,
+}: Pick<SubdirJob, "store" | "subdir" | "signal">): Promise<Map<string, StoredFile>> {
+  const found = new Map<string, StoredFile>();
+  for await (const file of store.list(`${subdir}/${SHARD_FOLDER}`, signal)) {
+    const [, sha256] = /\/([0-9a-f]{64})\.msgpack\.zst$/.exec(file.path) ?? [];
+    if (sha256) found.set(sha256, file);
   }
   return found;
 }

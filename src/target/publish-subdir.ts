@@ -15,7 +15,7 @@ import { removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
-import { publishShards } from "./publish-shards.ts";
+import { publishShards, removeUnnamed } from "./publish-shards.ts";
 import { readIndex, readIndexFile } from "./read-index.ts";
 import type { Store } from "./store.ts";
 import {
@@ -67,7 +67,11 @@ export async function publishSubdir(
 ): Promise<PublishedSubdir & { readonly state: SubdirState }> {
   const { files, warn } = options;
   const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
-  if (asItWas && state) return { subdir, records: state.records, written: [], version: asItWas, from: asItWas, state };
+  if (asItWas && state) {
+    const { freed } = progress;
+    const waiting = countOf(state.leaving);
+    return { subdir, records: state.records, written: [], version: asItWas, from: asItWas, state, freed, waiting };
+  }
   const seen = store.lockless && (await versionsOf(store, subdir, DERIVED, signal));
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   for (const fault of index.faults) warn(`${subdir}/repodata.json: ${fault}`);
@@ -93,6 +97,7 @@ export async function publishSubdir(
     exportsAhead,
     options,
     signal,
+    freed: progress.freed,
     // Shards tell of run exports too.
     fresh: known && !exportsAhead ? state : undefined,
     seen: seen || undefined,
@@ -111,7 +116,8 @@ export async function publishSubdir(
     progress.replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal));
   }
   const runExports = await publishRunExports(job, exported);
-  let unreferenced: Record<string, number> = {};
+  // What was noted while shards were written is not forgotten where they are not.
+  let unreferenced: Readonly<Record<string, number>> = files.shards ? {} : (state?.unreferenced ?? {});
   if (unpatched?.changed) {
     const expect = from ? { version: from.version } : "absent";
     await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), expect);
@@ -140,7 +146,8 @@ export async function publishSubdir(
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
-  const leaving = await removeLeft(job, state);
+  if (wish.cleanUp) unreferenced = await removeUnnamed(job, unreferenced);
+  const left = await removeLeft(job, state);
   const records = countMerged(job.index, job.change);
   return {
     subdir,
@@ -148,8 +155,14 @@ export async function publishSubdir(
     written: job.written,
     version: job.versions["repodata.json"] as string,
     from: jsonVersion,
-    state: { versions: job.versions, made, unreferenced, records, ...(leaving ? { leaving } : {}) },
+    state: { versions: job.versions, made, unreferenced, records, ...left },
+    freed: progress.freed,
+    waiting: countOf(left.leaving),
   };
+}
+
+function countOf(leaving: SubdirState["leaving"]): number {
+  return leaving ? Object.keys(leaving).length : 0;
 }
 
 /** Tells of names for which pixi and rattler refuse the whole index (CEP 26). Keys stay: conda installs what stands there. */
@@ -249,9 +262,10 @@ function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
   return JSON.stringify([FORMAT, process.versions["zstd"], zstdLevel, baseUrl]);
 }
 
-function isEmpty({ additions, remove, takenBack, missing, runExports, removeFiles, patch }: SubdirWish): boolean {
+function isEmpty(wish: SubdirWish): boolean {
+  const { additions, remove, takenBack, missing, runExports, removeFiles, cleanUp, patch } = wish;
   const sets = [remove, takenBack, missing, runExports];
-  return additions.length === 0 && !patch && !removeFiles && sets.every((s) => !s || s.size === 0);
+  return additions.length === 0 && !patch && !removeFiles && !cleanUp && sets.every((s) => !s || s.size === 0);
 }
 
 /** The version of `repodata.json` when all index files are those we wrote last, with the same settings. */
@@ -263,7 +277,8 @@ async function upToDate(
   signal?: AbortSignal,
 ): Promise<string | undefined> {
   if (state?.made !== madeWith(files)) return undefined;
-  if (Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs)) return undefined;
+  const shardsAreDue = Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs);
+  if (files.shards && shardsAreDue) return undefined;
   if (Object.values(state.leaving ?? {}).some((since) => now - since >= deleteGraceMs)) return undefined;
   const wanted = [
     "repodata.json",

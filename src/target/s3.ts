@@ -19,7 +19,7 @@ import type { PlacerPlan } from "../transfer/placer.ts";
 import { pool } from "../transfer/pool.ts";
 import { OWN_FOLDER } from "./folder.ts";
 import { gather } from "./gather.ts";
-import { makeIncoming, removeIncoming } from "./incoming.ts";
+import { incomingLeftovers, makeIncoming, removeIncoming } from "./incoming.ts";
 import type { TargetContext } from "./kinds.ts";
 import { objectHeaders } from "./object-headers.ts";
 import { cornerOf } from "./s3-corner.ts";
@@ -91,7 +91,7 @@ function storeOver(
   let corner: Promise<string | undefined> | undefined;
   let temporaries = 0;
   let conditions: Promise<boolean> | undefined;
-  let swept: Promise<void> | undefined;
+  let swept: Promise<number> | undefined;
 
   const theCorner = (): Promise<string | undefined> => {
     corner ??= cornerOf(context.env, `${client.place().endpoint ?? ""} ${client.where}`);
@@ -293,9 +293,16 @@ function storeOver(
     async exclusive(work, signal) {
       await keepsThem();
       // What cannot be swept now, another run sweeps.
-      swept ??= multipart.sweep(signal).catch(() => undefined);
+      swept ??= multipart.sweep(signal).catch(() => 0);
       await swept;
       return work();
+    },
+    async leftovers(remove, now, signal) {
+      const uploads = canList ? await multipart.sweep(signal, remove ? undefined : "count") : 0;
+      const own = await theCorner();
+      const { files, bytes } = own === undefined ? { files: 0, bytes: 0 } : await incomingLeftovers(own, remove, now);
+      // What an upload holds already is told by nobody.
+      return { files: files + uploads + (remove ? ((await swept) ?? 0) : 0), bytes };
     },
     async close() {
       if (staging) await removeIncoming(await staging);
@@ -312,8 +319,8 @@ function userId(): string {
   return String(process.getuid?.() ?? "user");
 }
 
-function stored({ key, size, etag }: ListedObject): StoredFile {
-  return { path: key, size, version: etag };
+function stored({ key, size, etag, modified }: ListedObject): StoredFile {
+  return { path: key, size, version: etag, ...(modified === undefined ? {} : { modified }) };
 }
 
 function asExpectation(expect: Precondition): Expectation {

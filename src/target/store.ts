@@ -10,6 +10,8 @@ export interface StoredFile {
   readonly size: number;
   /** Changes whenever the content does: an ETag, or size, time and inode of a file. */
   readonly version: string;
+  /** When it was written last, in milliseconds since 1970; where a listing tells. */
+  readonly modified?: number;
 }
 
 /** When a write may happen: always, only where nothing is, or only over the version that was read. */
@@ -37,6 +39,12 @@ export class PreconditionFailed extends Error {
     super(`${path} was changed by another writer`);
     this.name = "PreconditionFailed";
   }
+}
+
+/** Files of runs that were killed. */
+export interface Leftovers {
+  readonly files: number;
+  readonly bytes: number;
 }
 
 /** A place of files that we index ourselves. `put` is atomic: all of it under its final name, or nothing. */
@@ -95,6 +103,11 @@ export interface Store {
   placeOf(path: string): Place | undefined;
   /** Runs `work` while no other writer of ours publishes to this store. */
   exclusive<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /**
+   * What runs that were killed left behind: files on their way in that nobody is at work on. Removes it where that is asked.
+   * Absent where nothing can be left.
+   */
+  leftovers?(remove: boolean, now: number, signal?: AbortSignal): Promise<Leftovers>;
   /** Gives up the staging folder and whatever else is held. */
   close(): Promise<void>;
 }

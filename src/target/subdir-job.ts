@@ -40,8 +40,13 @@ export interface SubdirWish {
   readonly missing?: ReadonlySet<string>;
   /** Run exports of files that are in the index already, where they are known. */
   readonly runExports?: ReadonlyMap<string, Uint8Array>;
-  /** Whether the files of records that go are removed once their grace period is over, and those that no index lists too. */
-  readonly removeFiles?: boolean;
+  /**
+   * Whether the files of records that go are removed once their grace period is over, and those that no index lists too; "gone":
+   * only the files of records that go.
+   */
+  readonly removeFiles?: boolean | "gone";
+  /** Whether shards that no index ever named are looked for. */
+  readonly cleanUp?: true;
   /** Hot-fixes to apply to what the packages themselves say. */
   readonly patch?: Patch;
 }
@@ -52,6 +57,16 @@ export interface Progress {
   readonly replaced: Map<Addition, string>;
   /** The index holds what was wished. Another writer may have changed that since: it is not wished again. */
   done: boolean;
+  /** What was removed from the store. */
+  readonly freed: Freed;
+}
+
+/** Files that were removed because nothing names them any more. */
+export interface Freed {
+  packages: number;
+  shards: number;
+  /** Of both, and of what belongs to the packages. */
+  bytes: number;
 }
 
 export interface PublishOptions {
@@ -61,6 +76,8 @@ export interface PublishOptions {
   readonly now: number;
   /** How long a package's file stays when its record has gone, in milliseconds. Default: a week. */
   readonly deleteGraceMs?: number;
+  /** Whether the subdirs that are named are published and no other, not even noarch. */
+  readonly alone?: true;
 }
 
 export interface PublishedSubdir {
@@ -72,6 +89,10 @@ export interface PublishedSubdir {
   readonly version: string;
   /** The version that it was made from; undefined when there was none. */
   readonly from?: string | undefined;
+  /** What was removed; absent where nothing is removed like that. */
+  readonly freed?: Freed;
+  /** Packages that no index lists and whose grace period is not over. */
+  readonly waiting?: number;
 }
 
 /** What the index of a subdir is to be, and how it differs from what is there. */
@@ -100,6 +121,7 @@ export interface SubdirJob extends NextIndex {
   readonly exportsAhead: boolean;
   readonly options: PublishOptions;
   readonly signal: AbortSignal | undefined;
+  readonly freed: Freed;
   /** What we wrote last, when nobody else changed the index since; undefined otherwise. */
   readonly fresh: SubdirState | undefined;
   /**
