@@ -20,8 +20,13 @@ import { asSeen, type PublishOptions, SHARD_INDEX, type SubdirJob, writeFile } f
  * Writes the shards that changed and then their index (CEP 16). Where we wrote the index that is there, only names that
  * the change touches are looked at; otherwise every shard is made anew, and those that come out as they were stay.
  * Gives the shards that no index names any more, with the time since when; those past their grace period are removed.
+ * @param lastMoment what is to be done when all shards are there, before their index says so.
  */
-export async function publishShards(job: SubdirJob, runExports: KnownRunExports): Promise<Record<string, number>> {
+export async function publishShards(
+  job: SubdirJob,
+  runExports: KnownRunExports,
+  lastMoment: () => Promise<void> = async () => undefined,
+): Promise<Record<string, number>> {
   const { store, subdir, signal, options } = job;
   const grace = options.files.shardGraceMs;
   const old = Object.entries(job.fresh?.unreferenced ?? {});
@@ -45,6 +50,7 @@ export async function publishShards(job: SubdirJob, runExports: KnownRunExports)
   const shards = new Map(ours ? before : []);
   await store.putNew(`${subdir}/`, shardFiles(job, ours ? job.names : undefined, shards, runExports), signal);
   const bytes = makeShardIndex({ info: shardInfo(job), shards });
+  await lastMoment();
   if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[SHARD_INDEX] = stored.version;
   else await writeFile(job, SHARD_INDEX, bytes, asSeen(job, SHARD_INDEX));
   const unreferenced: Record<string, number> = Object.fromEntries(old);

@@ -17,7 +17,7 @@ import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
 import { publishShards, removeUnnamed } from "./publish-shards.ts";
 import { readIndex, readIndexFile } from "./read-index.ts";
-import type { Store } from "./store.ts";
+import type { StagedFile, Store } from "./store.ts";
 import {
   type Progress,
   type PublishedSubdir,
@@ -112,9 +112,9 @@ export async function publishSubdir(
     // Another run may have removed it: it was in no index until now.
     if (a.ensure && !(await store.stat(`${subdir}/${a.fileName}`, signal)))
       await store.put(`${subdir}/${a.fileName}`, a.ensure, "any", signal);
-    if (!a.replaceWith || progress.replaced.has(a)) continue;
-    progress.replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith, "any", signal));
   }
+  // The index lists these very bytes: what lay there was damaged.
+  if (!job.changed) await replaceFiles(job, progress);
   const runExports = await publishRunExports(job, exported);
   // What was noted while shards were written is not forgotten where they are not.
   let unreferenced: Readonly<Record<string, number>> = files.shards ? {} : (state?.unreferenced ?? {});
@@ -124,13 +124,19 @@ export async function publishSubdir(
   } else if (from) job.versions[UNPATCHED] = from.version;
   if (jsonVersion !== undefined && !store.lockless) {
     // zstd's threads compress while shards are made; what they write appears when the shards are there.
-    const shards = files.shards ? publishShards(job, runExports) : Promise.resolve({});
-    await together([shards, publishMonolithic(job, jsonVersion, { after: shards })]);
+    const { promise: prepared, resolve: isPrepared } = Promise.withResolvers<void>();
+    const lastMoment = () => replaceFiles(job, progress, prepared);
+    const shards = files.shards ? publishShards(job, runExports, lastMoment) : lastMoment().then(() => ({}));
+    const monolithic = publishMonolithic(job, jsonVersion, { after: shards, prepared: isPrepared });
+    // Also where it fails before it has begun.
+    void monolithic.then(isPrepared, isPrepared);
+    await together([shards, monolithic]);
     unreferenced = await shards;
     progress.done = true;
   } else {
     // Nothing is there to be stale, or nothing keeps others from making it so. The merge starts from repodata.json: a run
     // that dies must not leave shards alone.
+    await replaceFiles(job, progress);
     await publishMonolithic(job, jsonVersion, {
       written: () => {
         progress.done = true;
@@ -163,6 +169,22 @@ export async function publishSubdir(
 
 function countOf(leaving: SubdirState["leaving"]): number {
   return leaving ? Object.keys(leaving).length : 0;
+}
+
+/**
+ * Moves in the files that replace others. Whoever has the old record refuses the new bytes, and the other way round, so this
+ * waits until the index that knows them is written and has only to get its name. The file goes first: a run that dies in between
+ * leaves the old record, by which the next one sees that the source has something else.
+ */
+async function replaceFiles(
+  { store, subdir, wish, signal }: SubdirJob,
+  { replaced }: Progress,
+  prepared?: Promise<void>,
+): Promise<void> {
+  const due = wish.additions.filter((a) => a.replaceWith && !replaced.has(a));
+  if (due.length > 0) await prepared;
+  for (const a of due)
+    replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith as StagedFile, "any", signal));
 }
 
 /** Tells of names for which pixi and rattler refuse the whole index (CEP 26). Keys stay: conda installs what stands there. */
@@ -211,25 +233,38 @@ async function tellOfOthers({ store, subdir, options, signal }: SubdirJob, progr
  * `repodata.json`, and its compressed forms, which clients ask for first: before it, unless nothing keeps other writers out.
  * @param when.written told when `repodata.json` is as it shall be.
  * @param when.after none of them appears before this has come true.
+ * @param when.prepared told when `repodata.json` and `.zst` only wait for that.
  */
 async function publishMonolithic(
   job: SubdirJob,
   jsonVersion: string | undefined,
-  { written = () => undefined, after }: { written?: () => void; after?: Promise<unknown> },
+  {
+    written = () => undefined,
+    prepared = () => undefined,
+    after,
+  }: { written?: () => void; prepared?: () => void; after?: Promise<unknown> },
 ): Promise<void> {
   const { index, change, changed, options } = job;
   const whole = !changed ? index.bytes : isSmall(job) ? mergeRepodata(index, change) : undefined;
   const content = (): Iterable<Uint8Array> => (whole ? [whole] : mergedPieces(index, change));
   const size = whole ? whole.length : mergedSize(index, change);
   const level = options.files.zstdLevel ?? levelFor(size);
+  const [zstUsed, jsonUsed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const compress = async (): Promise<void> => {
     if (options.files.zst)
-      await writeDerived(job, "repodata.json.zst", () => compressedPieces(content(), size, level), after);
+      await writeDerived(
+        job,
+        "repodata.json.zst",
+        () => used(compressedPieces(content(), size, level), zstUsed),
+        after,
+      );
+    else zstUsed.resolve();
     if (options.files.bz2) await writeDerived(job, "repodata.json.bz2", () => compressedBz2(content()), after);
   };
   const expect = jsonVersion === undefined ? "absent" : { version: jsonVersion };
   if (!changed) {
     written();
+    prepared();
     await compress();
     job.versions["repodata.json"] = jsonVersion as string;
   } else if (job.seen) {
@@ -238,10 +273,26 @@ async function publishMonolithic(
     await compress();
   } else {
     // Written to disk while zstd's threads compress; it appears when the compressed form is there.
-    const compressed = together([compress(), after]);
-    const plain = writeFile(job, "repodata.json", content(), expect, compressed);
+    const compressing = compress();
+    const compressed = together([compressing, after]);
+    const plain = writeFile(job, "repodata.json", used(content(), jsonUsed), expect, compressed);
+    // A write that fails early asks for nothing.
+    const through = [Promise.race([zstUsed.promise, compressing]), Promise.race([jsonUsed.promise, plain])];
+    void Promise.allSettled(through).then(prepared);
     await together([compressed, plain]);
     written();
+  }
+}
+
+/** The same pieces; tells when the last one has been used. */
+async function* used(
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  { resolve }: { readonly resolve: () => void },
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* pieces;
+  } finally {
+    resolve();
   }
 }
 
