@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import type { JobReport, RunReport } from "./config/report-schema.ts";
 import { asMirrorError, type MirrorError, TargetError } from "./errors.ts";
-import type { MirrorReport } from "./events.ts";
+import type { MirrorReport, PlannedStep } from "./events.ts";
 import { redactUrl } from "./transfer/redact.ts";
 import { VERSION } from "./version.ts";
 
@@ -19,7 +19,7 @@ export interface JobResult {
   readonly error?: MirrorError;
 }
 
-/** What a run came to, as its report file has it: counts and failures, and not every package. */
+/** What a run came to, as its report file has it: counts and failures, and not every package unless it is planned only. */
 export function makeRunReport(jobs: readonly JobResult[], began: number, ended: number, exitCode: number): RunReport {
   return {
     $schema: "https://unpkg.com/meso-forge-mirror/schema/report.schema.json",
@@ -60,6 +60,19 @@ function jobReport({ name, status, exitCode, began, ended, report, error }: JobR
       p.outcome === "failed" ? [{ ...failureOf(p.error), fileName: p.fileName, origin: redactUrl(p.origin) }] : [],
     ),
     ...(error ? { error: failureOf(error) } : {}),
+    ...(report?.plan ? { plan: report.plan.map(stepOf) } : {}),
+  };
+}
+
+function stepOf({ do: what, fileName, subdir, bytes, origin, error, target }: PlannedStep) {
+  return {
+    do: what,
+    fileName,
+    ...(subdir === undefined ? {} : { subdir }),
+    ...(bytes === undefined ? {} : { bytes }),
+    origin: redactUrl(origin),
+    ...(error ? { error: failureOf(error) } : {}),
+    ...(target === undefined ? {} : { target: redactUrl(target) }),
   };
 }
 

@@ -332,6 +332,31 @@ test("the command runs the jobs, tells of each, and leaves one report", async ()
   assert.deepEqual([unwritable.code, JSON.parse(unwritable.out).error.code], [3, "UNWRITABLE"]);
   const dry = await start(["-c", config, "--job", "good", "--dry-run"], cwd).ended;
   assert.match(dry.out, /^good: keep .*\nplan: 1 keep/);
+  const planned = await start(["-c", config, "--dry-run", "--json"], cwd).ended;
+  assert.deepEqual(
+    reportSchema.parse(JSON.parse(planned.out)).jobs.map((j) => j.plan?.map((s) => [s.do, s.fileName, s.subdir])),
+    [[["keep", a.fileName, "noarch"]], []],
+  );
+});
+
+test("--job where no jobs are run is wrong usage", async () => {
+  const cwd = temporary();
+  const source = temporary();
+  written(source, [a]);
+  const config = configured([{ name: "good", source, target: "channel" }]);
+  const cases: [string[], RegExp][] = [
+    [[source, "--tgt", "channel", "--job", "good"], /a source is given beside it/],
+    [[source, "--tgt", "channel", "--job", "good", "-c", config], /a source is given beside it/],
+    [["--tgt", "channel", "--job", "good", "-c", config], /a target is given beside it/],
+    [["--job", "good"], /configuration file, and none is given/],
+  ];
+  for (const [args, why] of cases) {
+    const { code, err } = await start(args, cwd).ended;
+    assert.equal(code, 2, err);
+    assert.match(err, /--job good/);
+    assert.match(err, why);
+  }
+  assert.deepEqual(readdirSync(cwd), []);
 });
 
 test("--report tells of a run without jobs too, also of one that could not begin, and no secret", async () => {

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { PartialSettings } from "../config/settings.ts";
+import { UsageError } from "../errors.ts";
 import type { MirrorEvent, MirrorReport, Outcome } from "../events.ts";
 import { mirror } from "../mirror.ts";
 import type { CiFilter, MirrorOptions } from "../run.ts";
@@ -16,6 +17,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
     const { jobsCommand } = await import("./jobs-command.ts");
     return jobsCommand(config, flags);
   }
+  refuseJob(flags, sources.length > 0);
   const session = openSession(flags, "indexing what is finished");
   try {
     const work = () => mirror(mirrorOptions(sources, flags, session));
@@ -26,6 +28,22 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
   } finally {
     session.close();
   }
+}
+
+/** Nothing chooses among jobs where none are run. @throws UsageError BAD_FLAG */
+function refuseJob({ job, config, targetPath = [] }: MirrorFlags, hasSources: boolean): void {
+  if (job === undefined) return;
+  const beside = hasSources ? "a source" : targetPath.length > 0 ? "a target" : undefined;
+  throw new UsageError("BAD_FLAG", {
+    what: `--job ${job[0]}`,
+    why: beside
+      ? `it chooses among the jobs of a configuration file, and ${beside} is given beside it: no job would be run`
+      : "it chooses among the jobs of a configuration file, and none is given",
+    next:
+      config === undefined
+        ? "give --config FILE with it, and neither a source nor a target; or leave it out"
+        : "leave out either of them",
+  });
 }
 
 /** What the library is called with, events told as they come. */

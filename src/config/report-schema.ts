@@ -26,6 +26,16 @@ const target = z.strictObject({
   error: failure.optional().describe("Set when its index could not be written."),
 });
 
+const step = z.strictObject({
+  do: z.enum(["add", "replace", "keep", "skip", "refuse", "remove"]),
+  fileName: z.string(),
+  subdir: z.string().optional(),
+  bytes: count.optional(),
+  origin: z.string().describe("Path or URL, secrets removed."),
+  error: failure.optional().describe("Why it is refused."),
+  target: z.string().optional().describe("Which target, where the job has several."),
+});
+
 const jobReport = z.strictObject({
   name: z.string(),
   status: z
@@ -43,6 +53,7 @@ const jobReport = z.strictObject({
     .array(failure.extend({ fileName: z.string(), origin: z.string() }))
     .describe("Each package or source that failed."),
   error: failure.optional().describe("Why it could not begin, or not be brought to its end."),
+  plan: z.array(step).optional().describe("Of a dry run: what would be done about each package."),
 });
 
 /** What a run came to, for monitoring: the file of `--report`. */
