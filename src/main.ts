@@ -7,6 +7,7 @@ export { type FileNameParts, parseFileName } from "./conda/file-name.ts";
 export { type LoadOptions, loadSettings } from "./config/load.ts";
 export { reportJsonSchema } from "./config/report-schema.ts";
 export { configJsonSchema, type PartialSettings, type Settings } from "./config/settings.ts";
+export { verifyJsonSchema } from "./config/verify-schema.ts";
 export {
   InterruptedError,
   MirrorError,
@@ -46,4 +47,7 @@ export type { CiFilter, MirrorOptions } from "./run.ts";
 export { type JobReport, type JobResult, makeRunReport, type RunReport, writeRunReport } from "./run-report.ts";
 export type { CheckState } from "./source/ci/checks.ts";
 export type { Offered } from "./source/offered.ts";
+export type { FindingCode } from "./verify/finding.ts";
+export { type VerifyOptions, verify } from "./verify.ts";
+export type { ReportedFinding, VerifyEvent, VerifyReport } from "./verify-report.ts";
 export { type Round, type WatchOptions, watch } from "./watch.ts";

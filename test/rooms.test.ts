@@ -24,6 +24,7 @@ const MAY: Record<string, readonly string[]> = {
   solve: ["conda"],
   unpack: ["conda", "codec", "package"],
   survey: ["conda", "package", "index"],
+  verify: ["conda", "package", "index", "transfer", "target"],
   target: ["conda", "package", "plan", "index", "transfer", "auth", "unpack", "s3", "oci", "bundle"],
   cli: ["config"],
 };

@@ -7,6 +7,7 @@ import { type IndexFlags, indexFlags } from "./index-flags.ts";
 import { type InfoFlags, infoFlags, lookingFlags } from "./info-flags.ts";
 import { type MirrorFlags, mirrorFlags, type Spellings, spelled } from "./mirror-flags.ts";
 import { type PruneFlags, pruneFlags } from "./prune-flags.ts";
+import { type VerifyFlags, verifyFlags } from "./verify-flags.ts";
 
 export interface InitFlags extends CommonFlags {
   readonly output: string;
@@ -122,6 +123,22 @@ Examples:
     .action(async (channel: string, flags: PruneFlags) => {
       const { pruneCommand } = await import("./prune-command.ts");
       exit(await pruneCommand(channel, flags));
+    });
+  verifyFlags(common(s3(root.command("verify <channel>"))))
+    .description("audit a channel against its index")
+    .addHelpText(
+      "after",
+      `
+Reads every package and every file of the index, and changes nothing. Ends with 0 where the channel is whole, with 1 where
+something was found. Of what other runs write at the same moment nothing false is told.
+
+Examples:
+  ${NAME} verify /srv/channel
+  ${NAME} verify s3://bucket/channel --quick --json`,
+    )
+    .action(async (channel: string, flags: VerifyFlags) => {
+      const { verifyCommand } = await import("./verify-command.ts");
+      exit(await verifyCommand(channel, flags));
     });
   common(root.command("init-config"))
     .alias("init")

@@ -1,10 +1,12 @@
 import type { IndexEvent, MirrorEvent } from "../events.ts";
+import type { VerifyEvent } from "../verify-report.ts";
 import type { Screen } from "./log.ts";
 import { bytesText, secondsText } from "./render.ts";
 
 export interface Progress extends Screen {
   event(event: MirrorEvent): void;
   indexing(event: IndexEvent): void;
+  verifying(event: VerifyEvent): void;
   stop(): void;
   /** Stops, and counts anew with the next event. */
   reset(): void;
@@ -84,6 +86,15 @@ export function makeProgress(
         tell = () => `${done}/${total.packages} packages read`;
         if (total.packages > 0) begin();
       } else if (e.type === "read") done++;
+    },
+    verifying(e) {
+      if (e.type === "checking") {
+        total = { ...total, packages: total.packages + e.packages, bytes: total.bytes + e.bytes };
+        if (total.packages > 0) begin();
+      } else if (e.type === "checked") {
+        done += e.packages;
+        bytes += e.bytes;
+      }
     },
     event(e) {
       if (e.type === "reading") {

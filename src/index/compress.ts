@@ -168,7 +168,8 @@ async function decodedInto(bytes: Uint8Array, limit: number): Promise<Uint8Array
   return at === content.length ? content : content.subarray(0, at);
 }
 
-async function* decodedPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+/** The content of a `.zst` index piece by piece, every frame of it. @throws the decoder's error when it is damaged */
+export async function* decodedPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; ) {
     const zstd = createZstdDecompress({ chunkSize: MiB, params: DECODER.params });
     try {
@@ -187,18 +188,28 @@ async function* decodedPieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
  * @throws Error when it is damaged or larger.
  */
 export async function decompressBz2(bytes: Uint8Array, limit = MAX_INDEX_BYTES): Promise<Uint8Array> {
+  const portions: Uint8Array[] = [];
+  let size = 0;
+  for await (const portion of bz2Pieces(bytes)) {
+    size += portion.length;
+    if (size > limit) throw new Error(`it holds more than ${limit} bytes`);
+    portions.push(portion.slice());
+  }
+  return Buffer.concat(portions, size);
+}
+
+/** The content of a `.bz2` index piece by piece, as `decompressBz2` has it. A piece is to be used before the next is asked for. */
+export async function* bz2Pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   const file = {
     size: bytes.length,
     read: async (offset: number, length: number) => bytes.subarray(offset, offset + length),
   };
-  const portions: Uint8Array[] = [];
   let size = 0;
   let turn = MiB;
   try {
     for await (const portion of decodeBzip2(file, "the index")) {
+      yield portion;
       size += portion.length;
-      if (size > limit) throw new Error(`it holds more than ${limit} bytes`);
-      portions.push(portion.slice());
       if (size < turn) continue;
       turn = size + MiB;
       await setImmediate();
@@ -207,5 +218,4 @@ export async function decompressBz2(bytes: Uint8Array, limit = MAX_INDEX_BYTES):
     // It is no package: whoever asked tells which file it is, and what to do.
     throw e instanceof PackageError ? new Error(e.why, { cause: e }) : e;
   }
-  return Buffer.concat(portions, size);
 }

@@ -1,9 +1,26 @@
+import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { TargetError } from "../errors.ts";
 
 const SQLITE_BUSY = 5;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
+
+/** Whether `withFileLock` has the lock in hand, in this process or another. Writes nothing, also where there is no lock yet. */
+export async function isHeld(lockPath: string): Promise<boolean> {
+  if (!existsSync(lockPath)) return false;
+  const { DatabaseSync } = await import("node:sqlite");
+  const db = new DatabaseSync(lockPath, { timeout: 0, readOnly: true });
+  try {
+    db.prepare("SELECT count(*) FROM sqlite_master").get();
+    return false;
+  } catch (e) {
+    // A file that is no database of ours is nobody's lock: whoever wants to publish is told.
+    return ((e as { errcode?: number }).errcode ?? 0) % 256 === SQLITE_BUSY;
+  } finally {
+    db.close();
+  }
+}
 
 function damaged(lockPath: string, cause: unknown): TargetError {
   return new TargetError("UNWRITABLE", {

@@ -95,7 +95,7 @@ export async function openFolder(path: string): Promise<Store> {
     },
     async stat(path) {
       const s = await stat(at(path)).catch(absent);
-      return s?.isFile() ? { path, size: s.size, version: versionOf(s) } : undefined;
+      return s?.isFile() ? { path, size: s.size, version: versionOf(s), modified: s.mtimeMs } : undefined;
     },
     async *list(folder, signal) {
       const where = at(folder);

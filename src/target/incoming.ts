@@ -63,6 +63,23 @@ export async function incomingLeftovers(own: string, remove: boolean, now: numbe
   return { files, bytes };
 }
 
+/**
+ * Since when (ms since 1970) a run has been at work that has packages on their way in; undefined when none is. Of other machines
+ * it is not known whether their runs live: one counts until its folder was not touched for a day.
+ */
+export async function atWorkSince(own: string): Promise<number | undefined> {
+  const incoming = join(own, "incoming");
+  let since: number | undefined;
+  for (const name of await readdir(incoming).catch(() => [] as string[])) {
+    const [host, pid] = name.split(".");
+    const found = await stat(join(incoming, name)).catch(() => undefined);
+    if (!found || (host === HOST ? !isAlive(Number(pid)) : Date.now() - found.mtimeMs > ABANDONED_MS)) continue;
+    // Some file systems don't tell when a folder was made.
+    since = Math.min(since ?? Number.POSITIVE_INFINITY, found.birthtimeMs);
+  }
+  return since;
+}
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

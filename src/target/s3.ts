@@ -133,7 +133,9 @@ function storeOver(
   const statOf = (path: string, signal?: AbortSignal): Promise<StoredFile | undefined> =>
     orMissing(async () => {
       const head = await headObject(client, path, signal);
-      return head && { path, size: head.size, version: head.etag };
+      if (!head) return undefined;
+      const modified = Date.parse(head.headers.get("last-modified") ?? "");
+      return { path, size: head.size, version: head.etag, ...(Number.isNaN(modified) ? {} : { modified }) };
     });
 
   /** Writes what is in memory or in a file of this machine. */

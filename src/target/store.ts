@@ -10,7 +10,7 @@ export interface StoredFile {
   readonly size: number;
   /** Changes whenever the content does: an ETag, or size, time and inode of a file. */
   readonly version: string;
-  /** When it was written last, in milliseconds since 1970; where a listing tells. */
+  /** When it was written last, in milliseconds since 1970; where the store tells. */
   readonly modified?: number;
 }
 

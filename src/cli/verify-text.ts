@@ -1,0 +1,32 @@
+import type { ReportedFinding, VerifyReport } from "../verify-report.ts";
+import { bytesText, secondsText } from "./render.ts";
+
+/** One finding in one line; its next step as well where more is asked for. */
+export function findingText(f: ReportedFinding, verbose: boolean): string {
+  const state = f.mended === undefined ? "" : ` → ${f.mended}`;
+  const left = f.left === undefined ? "" : ` → not mended: ${f.left}`;
+  return `${f.code.padEnd(18)} ${f.what} (${f.why})${state}${left}${verbose && f.mended === undefined ? `\n  ${f.next}` : ""}`;
+}
+
+/** The last lines of a run: what was found, by kind, and what was looked at. */
+export function verifyText(report: VerifyReport): string {
+  const records = report.subdirs.reduce((sum, s) => sum + s.records, 0);
+  const looked = [
+    `${records} records in ${report.subdirs.length} subdirs`,
+    report.quick
+      ? `${report.packages} packages by size`
+      : `${report.packages} packages read (${bytesText(report.bytes)})`,
+    ...(report.unhashed > 0 ? [`${report.unhashed} without a hash to check by`] : []),
+    ...(report.elsewhere > 0 ? [`${report.elsewhere} lie elsewhere and were not looked at`] : []),
+    ...(report.arriving > 0 ? [`${report.arriving} are about to be listed by another run`] : []),
+  ].join(", ");
+  const kinds = Object.entries(report.counts).map(([code, n]) => `${n} ${code}`);
+  const would = report.dryRun ? "would be mended" : "mended";
+  const left = report.found - report.mended;
+  const found =
+    report.found === 0
+      ? "whole"
+      : `${report.found} findings: ${kinds.join(", ")}${report.mended > 0 ? `; ${report.mended} ${would}, ${left} left` : ""}`;
+  const head = report.interrupted ? "interrupted: " : "";
+  return `${head}${found}; ${looked} in ${secondsText(report.milliseconds)} → ${report.channel}`;
+}
