@@ -195,6 +195,39 @@ test("a base_url that points to files of this machine, out of a folder, or from 
   }
 });
 
+test("a base_url that is no address is told with its index and what is wrong; other subdirs come", async () => {
+  for (const [baseUrl, why] of [
+    ["./%zz/", /it says ".\/%zz\/": a "%" stands there that two hexadecimal digits must follow/],
+    ["https://exa mple.org/%", /two hexadecimal digits/],
+    ["http://[no/", /a URL can't be made of it/],
+    ["./a%00b/", /no path may hold a zero byte/],
+  ] as const) {
+    const bad = (f: Record<string, Uint8Array>) =>
+      onlyJson(f, "linux-64", (index) => {
+        index.info.base_url = baseUrl;
+      });
+    const { files } = await served(bad);
+    const folder = join(temporary(), "channel");
+    for (const [path, bytes] of files) {
+      mkdirSync(join(folder, path, ".."), { recursive: true });
+      writeFileSync(join(folder, path), bytes);
+    }
+    const whole = await fileServer(Object.fromEntries(files));
+    for (const source of [whole.url, folder]) {
+      const report = await run({ sources: [source], target: temporary() });
+      assert.deepEqual([report.exitCode, report.failed], [1, 1], source);
+      assert.ok(report.added > 0);
+      const [error] = [...failures(report).values()];
+      assert.equal(error?.code, "BAD_INDEX");
+      assert.match(error?.what ?? "", /: the base_url of linux-64\/repodata\.json is no address$/);
+      assert.match(error?.why ?? "", why);
+      assert.match(error?.next ?? "", /nothing of this subdir is taken/);
+      const alone = await run({ sources: [source], target: temporary(), subdirs: ["linux-64"] });
+      assert.equal(alone.exitCode, 3);
+    }
+  }
+});
+
 test("a channel that is not there, refuses us or has an index that can't be read is told so, and nothing is made of it", async () => {
   for (const [files, code] of [
     [{}, "NOT_FOUND"],

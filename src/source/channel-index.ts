@@ -3,6 +3,7 @@ import { decompressBz2, decompressIndex } from "../index/compress.ts";
 import { infoValue } from "../index/index-info.ts";
 import { letGo } from "../index/let-go.ts";
 import { type Repodata, readRepodata } from "../index/repodata.ts";
+import { redactUrl } from "../transfer/redact.ts";
 import type { ChannelFile, ChannelPlace } from "./channel-place.ts";
 
 /** What names a state of a subdir's index: one of its files, and that file's version. */
@@ -103,7 +104,7 @@ function upstreamOf(
     subdir,
     index,
     refused,
-    packagesAt: packagesAt(place, subdir, info["base_url"]),
+    packagesAt: placeNamed(place, `${subdir}/${state.file}`, "base_url", info["base_url"]),
     state,
     runExports: nothing,
   };
@@ -111,10 +112,33 @@ function upstreamOf(
 
 const nothing = (): undefined => undefined;
 
-/** Where an index says that packages lie (CEP 15), or beside it. @throws SourceError where that can't be followed */
-export function packagesAt(place: ChannelPlace, subdir: string, baseUrl: unknown): string {
-  const base = typeof baseUrl === "string" && baseUrl !== "" ? baseUrl : "./";
-  return place.resolve(`${subdir}/repodata.json`, base.endsWith("/") ? base : `${base}/`);
+/**
+ * Where an index says that packages (CEP 15) or shards (CEP 16) lie, or beside it.
+ * @param path the index
+ * @param key what says so in its `info`
+ * @throws SourceError BAD_INDEX where that is no address, or can't be followed
+ */
+export function placeNamed(place: ChannelPlace, path: string, key: string, value: unknown): string {
+  const base = typeof value === "string" && value !== "" ? value : "./";
+  const refuse = (why: string, cause?: unknown) =>
+    new SourceError("BAD_INDEX", {
+      what: `${place.address.name}: the ${key} of ${path} is no address`,
+      why: `it says ${JSON.stringify(redactUrl(base))}: ${why}`,
+      next: "nothing of this subdir is taken; tell the channel's owner",
+      cause,
+    });
+  if (/%(?![0-9a-f]{2})/i.test(base)) throw refuse('a "%" stands there that two hexadecimal digits must follow');
+  if (/%00|\0/.test(base)) throw refuse("no path may hold a zero byte");
+  try {
+    const found = place.resolve(path, base.endsWith("/") ? base : `${base}/`);
+    // Keys of buckets and paths of registries are what is spelled there.
+    if (!/^https?:/i.test(found) && /^[a-z][a-z0-9+.-]+:\/\//i.test(found)) decodeURIComponent(found);
+    return found;
+  } catch (e) {
+    if (e instanceof URIError) throw refuse("what its percent signs spell is no UTF-8", e);
+    if (e instanceof TypeError) throw refuse("a URL can't be made of it", e);
+    throw e;
+  }
 }
 
 /** @param e what reading it failed with; errors of ours stay what they are. */

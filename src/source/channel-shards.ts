@@ -6,7 +6,7 @@ import { ShardJoiner } from "../index/shard-joiner.ts";
 import { fileNameIn, readShardJson, type ShardContent } from "../index/shard-json.ts";
 import { type FoundShards, readShardIndexWhole } from "../index/shards.ts";
 import { pool } from "../transfer/pool.ts";
-import { badIndex, checkIsFile, packagesAt, type Upstream, type UpstreamState } from "./channel-index.ts";
+import { badIndex, checkIsFile, placeNamed, type Upstream, type UpstreamState } from "./channel-index.ts";
 import type { ChannelPlace } from "./channel-place.ts";
 
 export const SHARD_INDEX = "repodata_shards.msgpack.zst";
@@ -51,9 +51,8 @@ export async function openShards(
   try {
     checkIsFile(file.bytes);
     found = await readShardIndexWhole(file.bytes);
-    const base = found.shardsBaseUrl === "" ? "./" : found.shardsBaseUrl;
-    shardsAt = place.resolve(path, base.endsWith("/") ? base : `${base}/`);
-    at = packagesAt(place, subdir, found.baseUrl);
+    shardsAt = placeNamed(place, path, "shards_base_url", found.shardsBaseUrl);
+    at = placeNamed(place, path, "base_url", found.baseUrl);
   } catch (e) {
     throw badIndex(place, path, e);
   }
