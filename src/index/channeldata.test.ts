@@ -127,6 +127,13 @@ test("a recipe's single source is read, whatever stands around it, and nothing e
     assert.deepEqual(source(text), {}, text);
 });
 
+test("a recipe made to keep the YAML parser busy is read in no time", () => {
+  const began = performance.now();
+  for (const source of ["{".repeat(2000), "? ".repeat(1000), "[{".repeat(500) + "}]".repeat(500), ",".repeat(60_000)])
+    recipeSource(Buffer.from(`source:\n  url: a\n  b: ${source}`));
+  assert.ok(performance.now() - began < 10_000, "one of these took hours");
+});
+
 test("property: the order in which packages come changes no byte, and keys are in code point order", () => {
   const one = fc
     .record({

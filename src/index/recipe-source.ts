@@ -1,7 +1,7 @@
-import { parse } from "yaml";
+import { isMap, isScalar, isSeq, parseDocument } from "yaml";
 
 /** A recipe's `source` is some lines; what is larger is an attack on the YAML parser. */
-const MAX_SOURCE = 64 * 1024;
+const MAX_SOURCE = 16 * 1024;
 
 /**
  * `source_url` and `source_git_url` of a rendered `meta.yaml`, as conda-index finds them: only a single source counts,
@@ -17,11 +17,18 @@ export function recipeSource(recipe: Uint8Array): Record<string, unknown> {
   const block = lines.slice(from, to).join("\n");
   if (block.length > MAX_SOURCE) return {};
   try {
-    const source = (parse(block, { maxAliasCount: 0, logLevel: "silent" }) as { source?: unknown } | null)?.source;
-    if (typeof source !== "object" || source === null || Array.isArray(source)) return {};
-    const { url, git_url } = source as { url?: unknown; git_url?: unknown };
+    // Never made objects of: a map that is the key of a map becomes text there, and 500 braces took 25 s.
+    const { contents, errors } = parseDocument(block, { logLevel: "silent" });
+    const source = isMap(contents) && errors.length === 0 ? contents.get("source") : undefined;
+    if (!isMap(source)) return {};
+    const [url, git_url] = [plain(source.get("url", true)), plain(source.get("git_url", true))];
     return { ...(url ? { source_url: url } : {}), ...(git_url ? { source_git_url: git_url } : {}) };
   } catch {
     return {};
   }
+}
+
+/** A plain value, or a list of them. */
+function plain(node: unknown): unknown {
+  return isSeq(node) ? node.items.map((item) => (isScalar(item) ? item.value : item)) : isScalar(node) && node.value;
 }

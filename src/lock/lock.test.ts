@@ -241,3 +241,10 @@ test("environments, categories and platforms are chosen by name, and a platform 
   assert.throws(() => names(["prod"], []), /no environment prod[\s\S]*default, docs, dev/);
   assert.throws(() => names([], ["osx-64"]), /no platform osx-64[\s\S]*linux-64, gpu, win-64/);
 });
+
+test("a lock file made to keep the YAML parser busy is refused in no time", async () => {
+  const began = performance.now();
+  for (const hostile of ["{".repeat(2000) + "}".repeat(2000), "[{".repeat(500) + "}]".repeat(500)])
+    await assert.rejects(readLock(`version: 6\npackages: ${hostile}`, "pixi.lock"), SourceError);
+  assert.ok(performance.now() - began < 10_000, "one of these took hours");
+});

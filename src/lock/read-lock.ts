@@ -55,10 +55,18 @@ function byVersion(root: Table, what: string): LockFile {
 
 /** YAML with every scalar as text: an MD5 of digits alone would else become a number, and lose some. */
 async function parseYaml(text: string, what: string): Promise<Table> {
-  const { parse } = await import("yaml");
+  const { isScalar, parseDocument, visit } = await import("yaml");
   let value: unknown;
   try {
-    value = parse(text, { schema: "failsafe", maxAliasCount: 100, prettyErrors: true, logLevel: "error" });
+    const document = parseDocument(text, { schema: "failsafe", prettyErrors: true, logLevel: "error" });
+    for (const error of document.errors) throw error;
+    visit(document, {
+      Pair(_, { key }) {
+        // It would become text, and what is nested in this way takes hours for that: 500 braces took 25 s.
+        if (!isScalar(key)) throw new Error("a key is no text");
+      },
+    });
+    value = document.toJS({ maxAliasCount: 100 });
   } catch (e) {
     throw badLock(what, `it is no YAML: ${((e as Error).message.split("\n")[0] ?? "").slice(0, 200)}`, e);
   }
