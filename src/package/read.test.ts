@@ -15,6 +15,7 @@ import {
   zip,
 } from "../../test/packages/builder.ts";
 import { madeRecord } from "../../test/support/made-record.ts";
+import { loadVersions } from "../conda/version.ts";
 import { MirrorError } from "../errors.ts";
 import { type InfoMember, RECIPE_BEYOND_INFO, type ReadOptions, readPackage } from "./read.ts";
 import { readAtBuffer } from "./read-at.ts";
@@ -189,6 +190,42 @@ test("a record tells whether only repodata v3 can hold it: by its schema, by ext
     assert.equal(await v3(index), true, JSON.stringify(index));
   for (const index of [{ schema_version: 1 }, { extra_depends: {} }, { depends: ["y[version='>=1']", "when"] }])
     assert.equal(await v3(index), false, JSON.stringify(index));
+  const began = performance.now();
+  for (const spec of ["[".repeat(1_000_000), `a[${"when ".repeat(200_000)}`, `a[when${" ".repeat(1_000_000)}`])
+    assert.equal(await v3({ depends: [spec] }), false);
+  assert.ok(performance.now() - began < 10_000, "one of these took hours");
+});
+
+test("a version is refused that would make rattler fail on all packages of its name, and no other", async () => {
+  const versions = await loadVersions();
+  const made = async (version: string) =>
+    madeOf(`x-${version}-0.conda`, condaOf(infoOf({ name: "x", version }))).then(
+      () => true,
+      (e: MirrorError) => {
+        assert.equal(e.code, "BAD_METADATA");
+        return false;
+      },
+    );
+  for (const version of [
+    ...[
+      "1.0__",
+      "1.0_",
+      "1_1",
+      "18446744073709551615",
+      "0000000000000000000000000001",
+      "2!1+a.1__",
+      "20261126123456789",
+    ],
+    ...[
+      "1.0___",
+      "18446744073709551616",
+      "1.0a18446744073709551616",
+      "99999999999999999999!1",
+      "1+99999999999999999999",
+    ],
+    ...["1__0", "_1", "1..0", "1+", "1+2+3", "1!", "__"],
+  ])
+    assert.equal(await made(version), versions.isVersion(version), version);
 });
 
 test("broken and hostile packages are refused with a code, their name and a reason", async () => {

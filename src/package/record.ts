@@ -188,17 +188,25 @@ function needsV3(fields: Record<string, unknown>): boolean {
   const extra = fields["extra_depends"];
   if (typeof extra === "object" && extra !== null && Object.keys(extra).length > 0) return true;
   return ["depends", "constrains"].some((key) =>
-    ((fields[key] as string[] | undefined) ?? []).some((spec) => /\[.*\b(?:when|extras|flags)\s*=/.test(spec)),
+    ((fields[key] as string[] | undefined) ?? []).some((spec) => {
+      // Not one expression with the bracket in it: that would begin anew at each of a million brackets.
+      const bracket = spec.indexOf("[");
+      return bracket >= 0 && /\b(?:when|extras|flags)\s*=/.test(spec.slice(bracket));
+    }),
   );
 }
 
+/** The largest number in a version that rattler reads. */
+const LARGEST = 2n ** 64n - 1n;
+
 /**
  * Whether clients can parse a version: an epoch of digits, parts that are not empty, one local part (CEP 33; conda's
- * VersionOrder). One that they can't makes them fail on the whole package name.
+ * VersionOrder); numbers of 64 bits and at most two underscores at the end (rattler). One that they can't makes them
+ * fail on the whole package name.
  */
 function isVersion(version: string): boolean {
   const match = /^(?:\d+!)?([0-9A-Za-z._]+)(?:\+([0-9A-Za-z._]+))?$/.exec(version);
-  if (!match) return false;
-  const parts = (text: string) => text.replace(/_+$/, "").split(/[._]/);
+  if (!match || version.match(/\d{20,}/g)?.some((digits) => BigInt(digits) > LARGEST)) return false;
+  const parts = (text: string) => text.replace(/_{1,2}$/, "").split(/[._]/);
   return [match[1], match[2]].every((text) => text === undefined || parts(text).every((p) => p !== ""));
 }
