@@ -54,6 +54,20 @@ test("nesting is refused beyond its limit", () => {
   assert.ok(!takes(nested(MAX_JSON_DEPTH + 1)));
 });
 
+test("property: a key that stands twice is noticed among keys that look alike", () => {
+  const notes: ObjectNotes = { nameAt: -1, unsure: false };
+  const alike = fc.stringMatching(/^n[ab]{1,6}m[ab]{0,5}e$/);
+  fc.assert(
+    fc.property(fc.array(alike, { maxLength: 12 }), (keys) => {
+      skipValue(Buffer.from(`{${keys.map((key) => `"${key}":0`).join(",")}}`), 0, notes);
+      assert.equal(notes.unsure, new Set(keys).size < keys.length);
+    }),
+    { numRuns: 500 },
+  );
+  skipValue(Buffer.from('{"name":"a","nxme":0,"name":"b"}'), 0, notes);
+  assert.equal(notes.unsure, true);
+});
+
 test("a key that stands twice is noticed, however it is written and whatever lies between", () => {
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
   const look = (text: string) => {

@@ -107,6 +107,8 @@ const KEY_SLOTS = 1024;
 const keyObject = new Uint32Array(KEY_SLOTS);
 const keyPlace = new Uint32Array(KEY_SLOTS);
 let objectNumber = 0;
+/** Keys of one object that begin, end and go alike are no record's. */
+const MOST_PASSED = 16;
 
 /** `at` is on the bracket that opens a map or list; gives the offset behind the one that closes it. */
 function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undefined): number {
@@ -215,15 +217,22 @@ function noteKey(bytes: Uint8Array, keyStart: number, keyEnd: number, valueAt: n
     bytes[keyStart + 4] === 101
   )
     notes.nameAt = valueAt;
-  const slot =
-    (first + (bytes[keyEnd - 2] as number) * 7 + (bytes[keyStart + (length >> 1)] as number) * 31 + length * 61) &
+  let slot =
+    (first +
+      (bytes[keyEnd - 2] as number) * 7 +
+      (bytes[keyStart + (length >> 1)] as number) * 31 +
+      (length > 3 ? (bytes[keyEnd - 3] as number) * 83 : 0) +
+      length * 61) &
     (KEY_SLOTS - 1);
-  if (keyObject[slot] === objectNumber) {
+  // A slot that another key has taken is passed over, or that key's second coming would go unnoticed.
+  for (let passed = 0; keyObject[slot] === objectNumber; slot = (slot + 1) & (KEY_SLOTS - 1)) {
     const other = keyPlace[slot] as number;
     let same = true;
     // The other key's closing quote is compared as well, so lengths need not be known.
     for (let k = 1; same && k < length; k++) same = bytes[other + k] === bytes[keyStart + k];
-    if (same) notes.unsure = true;
+    if (!same && ++passed < MOST_PASSED) continue;
+    notes.unsure = true;
+    return;
   }
   keyObject[slot] = objectNumber;
   keyPlace[slot] = keyStart;
