@@ -126,3 +126,13 @@ test("the index of an empty subdir is what every client can read", () => {
     '{"info":{"subdir":"noarch"},"packages":{},"packages.conda":{},"removed":[],"repodata_version":1}',
   );
 });
+
+test("it is noted of every record of a large index whether its name is that of the one before", () => {
+  const name = (i: number) => (i % 5000 < 4999 ? "a" : "b");
+  const records = Array.from({ length: 10_000 }, (_, i) => `"a-1-${10_000 + i}.conda":{"name":"${name(i)}"}`);
+  const padding = " ".repeat(4_000_000);
+  const { sameName } = readRepodata(bytes(`{"packages.conda":{${records.join(",")}}${padding}}`)).maps[
+    "packages.conda"
+  ];
+  for (let i = 1; i < records.length; i++) assert.equal(sameName[i], Number(name(i) === name(i - 1)), `${i}`);
+});

@@ -254,7 +254,8 @@ function readEntries(
   const notes: ObjectNotes = { nameAt: -1, unsure: false };
   let dense = true;
   const unsure = new Set<number>();
-  let sameName = new Uint8Array(1024);
+  // Room for as many entries as `spans` has.
+  let sameName = new Uint8Array(spans.length / SPAN);
   let inOrder = true;
   const end = walkObject(bytes, at, (keyStart, keyEnd, valueStart) => {
     if (n + SPAN > spans.length) {
