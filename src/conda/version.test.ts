@@ -102,7 +102,9 @@ test("property: versions of numbers alone have rattler's order and beginnings", 
       minLength: 1,
       maxLength: 6,
     })
-    .map((all) => all.join("."));
+    .map((all) => all.join("."))
+    // Longer ones are left to rattler.
+    .filter((text) => text.length <= 64);
   fc.assert(
     fc.property(numbers, numbers, (a, b) => {
       const [left, right] = [plainRelease(a), plainRelease(b)];
