@@ -1,20 +1,27 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { openClients, s3Of } from "./clients.ts";
+import { openClients } from "./clients.ts";
 import { isSubdir } from "./conda/file-name.ts";
+import { knownSubdirs } from "./conda/subdirs.ts";
 import { loadSettings } from "./config/load.ts";
 import { isInterruption, TargetError, TransferError, UsageError } from "./errors.ts";
+import { noChannel, openChannel } from "./index-channel.ts";
+import { mostOf } from "./removal.ts";
 import type { MirrorOptions } from "./run.ts";
-import { noAttestations } from "./target/attestations.ts";
-import { openStore } from "./target/kinds.ts";
-import type { Store } from "./target/store.ts";
+import { isChannelFolder } from "./source/channel-address.ts";
+import { openSource } from "./source/kinds.ts";
+import { sourceContext } from "./source-context.ts";
+import { PreconditionFailed, type Store } from "./target/store.ts";
 import { systemClock } from "./transfer/retry.ts";
 import { scratchFolder } from "./transfer/scratch.ts";
 import type { Audit, Counts } from "./verify/audit.ts";
 import { openCheckers } from "./verify/checkers.ts";
-import { tell } from "./verify/finding.ts";
+import { type Finding, tell } from "./verify/finding.ts";
+import { restoreIndex } from "./verify/quarantine.ts";
 import { type AuditedSubdir, auditSubdir } from "./verify/subdir.ts";
-import { FindingTally, type VerifyEvent, type VerifyReport } from "./verify-report.ts";
+import { type Mending, mend } from "./verify-repair.ts";
+import { FindingTally, type ReportedFinding, type VerifyEvent, type VerifyReport } from "./verify-report.ts";
+import type { Fate } from "./verify-sources.ts";
 
 export interface VerifyOptions extends Pick<MirrorOptions, "settings" | "config" | "env" | "clock"> {
   /** The channel: a folder, or the address of a bucket. */
@@ -25,14 +32,25 @@ export interface VerifyOptions extends Pick<MirrorOptions, "settings" | "config"
   readonly quick?: boolean;
   /** Threads that read packages; as many as the machine has processors when absent. */
   readonly threads?: number;
+  /** Mend what can be mended without losing anything. */
+  readonly repair?: boolean;
+  /** With `repair`: sources, as `mirror` takes them, that damaged and missing packages come again from. */
+  readonly from?: readonly string[];
+  /** With `repair`: records whose file could not be brought back go; what is left of the file is set aside. */
+  readonly removeBroken?: boolean;
+  /** With `removeBroken`: how much of a subdir may go, as `5%` or as a number of packages. */
+  readonly maxDelete?: string;
+  /** With `repair`: only tell what would be done. */
+  readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: VerifyEvent) => void;
 }
 
 /**
- * Holds a channel against its index: every package, and every file that clients read. Changes nothing, not even notes of ours.
- * @throws UsageError for wrong options or configuration; TargetError when the channel can't be read, LOST_RACE when other
- *   writers kept changing it
+ * Holds a channel against its index: every package, and every file that clients read. Without `repair` nothing is changed, not even
+ * notes of ours.
+ * @throws UsageError for wrong options or configuration; TargetError when the channel can't be read or written, LOST_RACE when
+ *   other writers kept changing it
  */
 export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const began = performance.now();
@@ -41,6 +59,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const signal = options.signal ?? new AbortController().signal;
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
+  checkFlags(options);
   const held = new AsyncDisposableStack();
   try {
     // First, since threads take a while to begin.
@@ -50,23 +69,16 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
     const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
     const clients = await openClients(settings, { env, now: () => clock.now(), warn });
     held.defer(() => clients.close());
-    const { totalTimeoutMs } = clients.requests;
-    const store = await openStore(options.channel, undefined, {
-      ...clients,
-      env,
-      apiKey: undefined,
-      attestations: noAttestations,
-      retryAttempts: settings.retry_attempts,
-      longestWaitMs: totalTimeoutMs,
-      concurrency: settings.max_concurrent_downloads,
-      clock,
-      s3: s3Of(settings),
-      warn,
-    });
+    const store = await openChannel(options, settings, { clients, env, warn });
     held.defer(() => store.close());
     const subdirs = await subdirsOf(store, options.subdirs ?? []);
     const scratch = scratchFolder();
     held.defer(() => scratch.remove());
+    const { totalTimeoutMs } = clients.requests;
+    const retry = { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock };
+    const silent = { onCheck: () => undefined, onRead: () => undefined };
+    const context = sourceContext({}, settings, { ...clients, retry, env, scratch: scratch.folder, warn, ...silent });
+    const sources = await Promise.all((options.from ?? []).map((text) => openSource(text, channelType(text), context)));
     const counts: Counts = { packages: 0, bytes: 0, unhashed: 0, elsewhere: 0, arriving: 0 };
     const audit: Audit = {
       store,
@@ -74,7 +86,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
       signal,
       concurrency: settings.max_concurrent_downloads,
       clock,
-      retry: { attempts: settings.retry_attempts, longestWaitMs: totalTimeoutMs, clock },
+      retry,
       checkers,
       scratch: scratch.folder,
       counts,
@@ -83,55 +95,119 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
         read: (packages, bytes) => emit({ type: "checked", packages, bytes }),
       },
     };
+    const mending: Mending = {
+      audit,
+      sources,
+      clients,
+      settings,
+      dryRun: options.dryRun ?? false,
+      removeBroken: options.removeBroken ?? false,
+      maxDelete: options.maxDelete,
+      now: clock.now(),
+      warn,
+      written: [],
+      quarantined: [],
+    };
     const tally = new FindingTally();
+    const report = (found: Finding, fate?: Fate) => {
+      const one: ReportedFinding = { ...tell(found), ...asReported(fate) };
+      tally.add(one);
+      emit({ type: "finding", finding: one });
+    };
     const audited: { subdir: string; records: number; findings: number }[] = [];
+    const toMend: Finding[] = [];
     for (const subdir of subdirs) {
-      const one = await unlessInterrupted(auditSubdir(subdir, audit), signal);
+      const one = await unlessInterrupted(
+        options.repair ? auditedReadable(subdir, mending, report) : auditSubdir(subdir, audit),
+        signal,
+      );
       if (!one) break;
       const { records, findings } = one;
-      for (const found of findings) {
-        const told = tell(found);
-        tally.add(told);
-        emit({ type: "finding", finding: told });
-      }
+      if (options.repair) for (const found of findings) toMend.push(found);
+      else for (const found of findings) report(found);
       audited.push({ subdir, records, findings: findings.length });
       emit({ type: "audited", subdir, records, findings: findings.length });
     }
+    const fates = signal.aborted || toMend.length === 0 ? new Map<Finding, Fate>() : await mend(toMend, mending);
+    for (const found of toMend) report(found, fates.get(found));
     return {
       channel: store.where,
       quick: audit.quick,
-      dryRun: false,
+      dryRun: mending.dryRun,
       subdirs: audited,
       ...counts,
       found: tally.found,
       mended: tally.mended,
       counts: tally.counts,
       findings: tally.kept,
-      quarantined: [],
-      written: [],
+      quarantined: mending.quarantined,
+      written: mending.written,
       milliseconds: Math.round(performance.now() - began),
       interrupted: signal.aborted,
-      exitCode: signal.aborted ? 130 : tally.found > tally.mended ? 1 : 0,
+      exitCode: signal.aborted ? 130 : tally.found > (mending.dryRun ? 0 : tally.mended) ? 1 : 0,
     };
   } catch (e) {
-    throw asUnreachable(e);
+    throw asTold(e, options.channel);
   } finally {
     // What was opened last is closed first.
     await held.disposeAsync();
   }
 }
 
-/** The subdirs to look at, and noarch, which clients insist on (CEP 26). */
-async function subdirsOf(store: Store, asked: readonly string[]): Promise<string[]> {
-  const there = (await store.folders()).filter(isSubdir);
-  const isNone = store.folder !== undefined && !existsSync(store.folder);
-  if (isNone || there.length === 0) {
-    throw new TargetError("NOT_FOUND", {
-      what: `${store.where}: no such channel`,
-      why: isNone ? "there is no folder of that name" : "it has no subdir (noarch or <os>-<arch>)",
-      next: "check the path; mirror and index make a channel where there is none",
+/** A folder that is a channel is taken for one: its records tell what it has. */
+function channelType(text: string): "channel" | undefined {
+  return isChannelFolder(text, knownSubdirs()) ? "channel" : undefined;
+}
+
+function asReported(fate: Fate | undefined): Pick<ReportedFinding, "mended" | "left"> {
+  if (!fate) return {};
+  return "how" in fate ? { mended: fate.how } : { left: fate.why };
+}
+
+/** An index that can't be read hides everything else: it is restored first, where a form of it is whole. */
+async function auditedReadable(
+  subdir: string,
+  { audit, now, dryRun, quarantined, written }: Mending,
+  report: (found: Finding, fate: Fate) => void,
+): Promise<AuditedSubdir> {
+  const one = await auditSubdir(subdir, audit);
+  const unreadable = one.findings.find((f) => f.code === "INDEX_UNREADABLE");
+  const restored = unreadable && (await restoreIndex(audit, subdir, now, dryRun));
+  if (!unreadable || !restored) return one;
+  const { from, quarantined: kept } = restored;
+  if (dryRun) {
+    report(unreadable, { how: `would be taken from ${from}` });
+    return { ...one, findings: one.findings.filter((f) => f !== unreadable) };
+  }
+  if (kept !== undefined) quarantined.push(kept);
+  written.push(`${subdir}/repodata.json`);
+  report(unreadable, { how: `taken from ${from}, the damaged one is in quarantine` });
+  return auditSubdir(subdir, audit);
+}
+
+/** @throws UsageError BAD_FLAG for what means nothing without another flag */
+function checkFlags({ repair, from, removeBroken, maxDelete, dryRun }: VerifyOptions): void {
+  for (const [flag, given, needs, there] of [
+    ["--from", (from?.length ?? 0) > 0, "--repair", repair],
+    ["--remove-broken", removeBroken, "--repair", repair],
+    ["--dry-run", dryRun, "--repair", repair],
+    ["--max-delete", maxDelete !== undefined, "--remove-broken", removeBroken],
+  ] as const) {
+    if (!given || there) continue;
+    throw new UsageError("BAD_FLAG", {
+      what: flag,
+      why: `it means nothing without ${needs}`,
+      next: `give ${needs} as well, or leave it out; without --repair nothing is ever changed`,
     });
   }
+  mostOf(maxDelete);
+}
+
+/** The subdirs to look at, and noarch, which clients insist on (CEP 26). */
+async function subdirsOf(store: Store, asked: readonly string[]): Promise<string[]> {
+  if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
+  const there = (await store.folders()).filter(isSubdir);
+  if (there.length === 0) throw noChannel(store.where, "it has no subdir (noarch or <os>-<arch>)");
   for (const subdir of asked) {
     if (there.includes(subdir) || subdir === "noarch") continue;
     throw new UsageError("BAD_FLAG", {
@@ -156,8 +232,16 @@ async function unlessInterrupted(
   }
 }
 
-/** A package that can't be fetched says nothing of the channel: the audit ends. */
-function asUnreachable(e: unknown): unknown {
+/** A package that can't be fetched says nothing of the channel: the run ends. */
+function asTold(e: unknown, channel: string): unknown {
+  if (e instanceof PreconditionFailed) {
+    return new TargetError("LOST_RACE", {
+      what: `${channel}: could not be repaired`,
+      why: e.message,
+      next: "what was mended before stays; run again when the other writer is done",
+      cause: e,
+    });
+  }
   if (!(e instanceof TransferError)) return e;
   const code = e.code === "REFUSED" ? "REFUSED" : "UNREACHABLE";
   return new TargetError(code, { what: e.what, why: e.why, next: e.next, cause: e });

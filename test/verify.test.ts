@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { verifySchema } from "../src/config/verify-schema.ts";
 import { indexChannel, mirror, type VerifyOptions, verify, verifyJsonSchema } from "../src/main.ts";
 import { FINDING_CODES } from "../src/verify/finding.ts";
 import { buildConda } from "./packages/builder.ts";
 import { a, b, breakages, c, dropForms, packages, v3 } from "./support/breakages.ts";
+import { copyOf, everything, seen } from "./support/channel-copies.ts";
 import { channelOf } from "./support/channels.ts";
 import { cliRun } from "./support/cli.ts";
 import { repodata, temporary, watchLeftovers, written } from "./support/folders.ts";
@@ -18,28 +19,7 @@ function audit(channel: string, options: Partial<VerifyOptions> = {}) {
   return verify({ channel, env: {}, threads: 1, ...options });
 }
 
-/** Everything in a folder, our own corner too: path to size, time and inode. */
-function everything(folder: string): Record<string, string> {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).map((e) => join(e.parentPath, e.name));
-  const said = (path: string) => {
-    const s = statSync(path, { throwIfNoEntry: false });
-    return `${s?.size}-${s?.mtimeMs}-${s?.ino}`;
-  };
-  return Object.fromEntries(files.sort().map((path) => [relative(folder, path), said(path)]));
-}
-
-/** "CODE subdir/file" of each finding; of shards without their hash. */
-function seen(report: { readonly findings: readonly { code: string; subdir: string; fileName: string }[] }): string[] {
-  return report.findings.map((f) => `${f.code} ${f.subdir}/${f.fileName.replace(/^shards\/.*/, "shards")}`).sort();
-}
-
 const whole = await channelOf(packages, { write_bz2: true });
-
-function copyOf(channel: string): string {
-  const copy = join(temporary(), "channel");
-  cpSync(channel, copy, { recursive: true, preserveTimestamps: true });
-  return copy;
-}
 
 test("a channel that mirror and index made is whole, and the look at it changes nothing, not even a note", async () => {
   const before = everything(whole);

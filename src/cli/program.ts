@@ -125,16 +125,17 @@ Examples:
       exit(await pruneCommand(channel, flags));
     });
   verifyFlags(common(s3(root.command("verify <channel>"))))
-    .description("audit a channel against its index")
+    .description("audit a channel against its index, and repair it")
     .addHelpText(
       "after",
       `
-Reads every package and every file of the index, and changes nothing. Ends with 0 where the channel is whole, with 1 where
-something was found. Of what other runs write at the same moment nothing false is told.
+Reads every package and every file of the index, and changes nothing but with --repair. Ends with 0 where the channel is whole, with
+1 where something was found and not mended. Of what other runs write at the same moment nothing false is told.
 
 Examples:
   ${NAME} verify /srv/channel
-  ${NAME} verify s3://bucket/channel --quick --json`,
+  ${NAME} verify s3://bucket/channel --quick --json
+  ${NAME} verify /srv/channel --repair --from https://conda.anaconda.org/conda-forge --dry-run`,
     )
     .action(async (channel: string, flags: VerifyFlags) => {
       const { verifyCommand } = await import("./verify-command.ts");

@@ -92,7 +92,7 @@ function sumOf(all: readonly Freed[]): Freed {
 }
 
 /** What is left of a wish that the index holds already: to say it in the other files too. */
-function rest({ additions, runExports, removeFiles, cleanUp }: SubdirWish): SubdirWish {
+function rest({ additions, runExports, removeFiles, cleanUp, doubted }: SubdirWish): SubdirWish {
   const known = new Map(runExports);
   for (const a of additions) if (a.runExports) known.set(a.fileName, a.runExports);
   return {
@@ -100,6 +100,7 @@ function rest({ additions, runExports, removeFiles, cleanUp }: SubdirWish): Subd
     runExports: known,
     ...(removeFiles ? { removeFiles } : {}),
     ...(cleanUp ? { cleanUp } : {}),
+    ...(doubted ? { doubted } : {}),
   };
 }
 

@@ -2,8 +2,8 @@ import { isPackageName } from "../conda/file-name.ts";
 import { isGone } from "../index/merge.ts";
 import { findRecord } from "../index/repodata.ts";
 import { found, free } from "./free.ts";
-import type { SubdirState } from "./index-state.ts";
-import type { StoredFile } from "./store.ts";
+import { openIndexState, type SubdirState } from "./index-state.ts";
+import type { Store, StoredFile } from "./store.ts";
 import type { SubdirJob, SubdirWish } from "./subdir-job.ts";
 
 /** How long files stay that no index lists any more, where nothing else is said: caches of clients forget within a week (CEP 16). */
@@ -21,6 +21,18 @@ export function noteLeaving(old: SubdirState, wish: SubdirWish, now: number): Su
   if (names.length === 0) return old;
   const leaving = { ...Object.fromEntries(names.map((name) => [name, now])), ...old.leaving };
   return { ...old, leaving, ...(old.leaving && !old.unlooked ? {} : { unlooked: true }) };
+}
+
+/** Forgets that files are to go: they were moved away, and one that comes back in their place is a new one. */
+export async function forgetLeaving(store: Store, subdir: string, fileNames: ReadonlySet<string>): Promise<void> {
+  await store.exclusive(async () => {
+    const state = await openIndexState(store);
+    const known = state.get(subdir);
+    if (!known?.leaving) return;
+    const leaving = Object.fromEntries(Object.entries(known.leaving).filter(([name]) => !fileNames.has(name)));
+    state.set(subdir, { ...known, leaving });
+    await state.save();
+  });
 }
 
 /**

@@ -48,7 +48,11 @@ export async function publishShards(
   // Another writer came since it was looked at: every shard would have to be made, and not enough is known for that.
   if (!ours && runExports.few) throw new PreconditionFailed(`${subdir}/${SHARD_INDEX}`);
   const shards = new Map(ours ? before : []);
-  await store.putNew(`${subdir}/`, shardFiles(job, ours ? job.names : undefined, shards, runExports), signal);
+  const doubted: NewFile[] = [];
+  const made = shardFiles(job, ours ? job.names : undefined, shards, runExports);
+  await store.putNew(`${subdir}/`, undoubted(job, made, doubted), signal);
+  // One of the same size counts as the same, which it was seen not to be.
+  for (const { path, bytes } of doubted) await store.put(`${subdir}/${path}`, bytes, "any", signal);
   const bytes = makeShardIndex({ info: shardInfo(job), shards });
   await lastMoment();
   if (stored && Buffer.compare(stored.bytes, bytes) === 0) job.versions[SHARD_INDEX] = stored.version;
@@ -59,6 +63,14 @@ export async function publishShards(
   // Nobody noted which shards are left of an index that is not the one we wrote last.
   if (stored && !ours) for (const sha256 of (await shardsThere(job)).keys()) unreferenced[sha256] ??= options.now;
   return removeShards(job, unreferenced, named);
+}
+
+/** Passes files on, but for those that are there with other content than their name says. */
+function* undoubted({ wish }: SubdirJob, files: Iterable<NewFile>, doubted: NewFile[]): Generator<NewFile> {
+  for (const file of files) {
+    if (wish.doubted?.has(file.path)) doubted.push(file);
+    else yield file;
+  }
 }
 
 /** Removes the shards whose grace period is over. Gives those that are still to go. */

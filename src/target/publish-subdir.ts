@@ -99,7 +99,7 @@ export async function publishSubdir(
     signal,
     freed: progress.freed,
     // Shards tell of run exports too.
-    fresh: known && !exportsAhead ? state : undefined,
+    fresh: known && !exportsAhead && !wish.doubted ? state : undefined,
     seen: seen || undefined,
     written: [],
     versions: {},
@@ -314,8 +314,8 @@ function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
 }
 
 function isEmpty(wish: SubdirWish): boolean {
-  const { additions, remove, takenBack, missing, runExports, removeFiles, cleanUp, patch } = wish;
-  const sets = [remove, takenBack, missing, runExports];
+  const { additions, remove, takenBack, missing, runExports, removeFiles, cleanUp, patch, doubted } = wish;
+  const sets = [remove, takenBack, missing, runExports, doubted];
   return additions.length === 0 && !patch && !removeFiles && !cleanUp && sets.every((s) => !s || s.size === 0);
 }
 

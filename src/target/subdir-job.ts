@@ -47,6 +47,11 @@ export interface SubdirWish {
   readonly removeFiles?: boolean | "gone";
   /** Whether shards that no index ever named are looked for. */
   readonly cleanUp?: true;
+  /**
+   * Files of the index, shards too, whose content was seen to be wrong though their size and time may be as they were: nothing that
+   * was noted of the subdir's files is believed, and these are written anew.
+   */
+  readonly doubted?: ReadonlySet<string>;
   /** Hot-fixes to apply to what the packages themselves say. */
   readonly patch?: Patch;
 }

@@ -46,6 +46,10 @@ const TOLD = {
   ],
   PACKAGE_UNLISTED: ["no record names it", "run verify --repair or index, which read it in, or take it away"],
   RECORD_UNUSABLE: ["its record can't be used", "take its file away and run index on the channel"],
+  REMOVED_UNUSABLE: [
+    '"removed" has it, which is no package\'s name: pixi and rattler can read nothing of this index',
+    "run verify --repair or index, which leave it out",
+  ],
   INDEX_MISSING: ["there is no repodata.json, which clients insist on", "run verify --repair, or index"],
   INDEX_UNREADABLE: [
     "the index can't be read, and nothing of this subdir was looked at",

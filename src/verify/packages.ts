@@ -146,8 +146,8 @@ function elsewhereChecked({ subdir }: View, audit: Audit): Checking {
   };
 }
 
-/** Gives whether there was such a file. @throws TransferError */
-async function copy({ store, retry, signal }: Audit, path: string, to: string): Promise<boolean> {
+/** Copies a file of a store to this machine. Gives whether there was such a file. @throws TransferError */
+export async function copy({ store, retry, signal }: Audit, path: string, to: string): Promise<boolean> {
   const place = store.placeOf(path);
   if (!place) return false;
   const once = async () => {

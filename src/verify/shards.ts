@@ -5,6 +5,7 @@ import { type Place, placesByName, recordAt } from "../index/record-names.ts";
 import type { Repodata } from "../index/repodata.ts";
 import { fileNameIn, readShardJson, type ShardContent } from "../index/shard-json.ts";
 import { type FoundShards, readShardIndexWhole } from "../index/shards.ts";
+import { RUN_EXPORTS } from "../target/ahead.ts";
 import type { StoredFile } from "../target/store.ts";
 import { SHARD_INDEX } from "../target/subdir-job.ts";
 import { pool } from "../transfer/pool.ts";
@@ -123,4 +124,36 @@ function contentDiffers(
   }
   const hidden = content.removed.find((fileName) => !removed.has(fileName));
   return hidden === undefined ? undefined : `its "removed" has ${hidden}, that of repodata.json has not`;
+}
+
+/**
+ * What the shards of a subdir that can be read say of run exports, by file name: where `run_exports.json` doesn't keep them they
+ * are nowhere else.
+ */
+export async function oldRunExports(subdir: string, { store, signal }: Audit): Promise<Map<string, Uint8Array>> {
+  const known = new Map<string, Uint8Array>();
+  if (await store.stat(`${subdir}/${RUN_EXPORTS}`, signal)) return known;
+  const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
+  let told: FoundShards;
+  try {
+    if (!stored) return known;
+    told = await readShardIndexWhole(stored.bytes);
+  } catch {
+    return known;
+  }
+  const folder = BELOW.exec(told.shardsBaseUrl)?.[1];
+  if (folder === undefined) return known;
+  const read = async (sha256: string): Promise<void> => {
+    try {
+      const path = [subdir, ...folder.split("/").filter((part) => part !== ""), `${sha256}.msgpack.zst`].join("/");
+      const bytes = (await store.get(path, signal))?.bytes;
+      const content = bytes && (await readShardJson(bytes, sha256));
+      for (const one of content?.records ?? [])
+        if (content && one.runExports !== undefined) known.set(fileNameIn(content, one), Buffer.from(one.runExports));
+    } catch {
+      signal.throwIfAborted();
+    }
+  };
+  for await (const _ of pool(told.shards.values(), AT_ONCE, read, signal));
+  return known;
 }

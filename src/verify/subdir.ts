@@ -93,7 +93,7 @@ function promises({ bytes }: Repodata): boolean {
 }
 
 /** What is still wrong of what seemed so. */
-async function lookAgain(view: View, suspects: readonly Finding[], audit: Audit): Promise<Finding[]> {
+export async function lookAgain(view: View, suspects: readonly Finding[], audit: Audit): Promise<Finding[]> {
   const { index, subdir } = view;
   const found = [...view.findings];
   if (found.some((f) => f.code === "INDEX_UNREADABLE")) return found;
@@ -149,7 +149,7 @@ async function listed(
 }
 
 /** Waits until no writer of ours can be between two of its steps. */
-async function settled({ store, clock, signal }: Audit): Promise<void> {
+export async function settled({ store, clock, signal }: Audit): Promise<void> {
   if (store.folder === undefined) return clock.sleep(SETTLE_MS, signal);
   while (await isHeld(join(store.folder, OWN_FOLDER, "lock"))) await sleep(100, undefined, { signal });
 }

@@ -63,14 +63,7 @@ export async function readView(store: Store, subdir: string, signal: AbortSignal
 function unusable(subdir: string, index: Repodata, refused: ReadonlyMap<string, string>): Finding[] {
   const found = [...refused].map(([fileName, why]) => finding("RECORD_UNUSABLE", subdir, fileName, why));
   for (const name of malformedRemoved(index))
-    found.push(
-      finding(
-        "RECORD_UNUSABLE",
-        subdir,
-        name,
-        '"removed" has it, and it is no package\'s name: pixi and rattler can read nothing of this index',
-      ),
-    );
+    found.push(finding("REMOVED_UNUSABLE", subdir, name, "repodata.json names it"));
   return found;
 }
 

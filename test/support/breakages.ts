@@ -137,7 +137,7 @@ export const breakages: readonly Breakage[] = [
     },
     found: [`PACKAGE_OUTSIDE noarch/${a.fileName}`],
     quick: [],
-    mend: "never",
+    mend: "source",
   },
   {
     what: "a package that is listed under another's name",
