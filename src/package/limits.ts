@@ -17,9 +17,10 @@ export const LIMITS = {
   patchPackageBytes: 1024 * MiB,
   /** Members of one tar. */
   members: 2 ** 20,
-  /** Decoded bytes per compressed byte of an info archive, once past `ratioFrom`. */
+  /** Decoded bytes per compressed byte of an info archive, once past `ratioFrom`, and of a `.tar.bz2` up to its `info/`, past the other. */
   ratio: 1000,
   ratioFrom: 16 * MiB,
+  bz2RatioFrom: 64 * MiB,
   /** Bytes of a member's name. */
   nameBytes: 4096,
   /** Bytes of a zip's central directory. */

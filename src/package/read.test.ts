@@ -196,6 +196,46 @@ test("a record tells whether only repodata v3 can hold it: by its schema, by ext
   assert.ok(performance.now() - began < 10_000, "one of these took hours");
 });
 
+test("a member of a kind that nobody knows is a file, as POSIX has it", async () => {
+  const info = infoOf(x).map((member) => (member.name === "info/index.json" ? { ...member, type: "Z" } : member));
+  for (const [fileName, bytes] of [
+    ["x-1.0-0.conda", condaOf(info)],
+    ["x-1.0-0.tar.bz2", bz2Of(info)],
+  ] as const)
+    assert.equal((await recordOf(fileName, bytes))["name"], "x");
+});
+
+test("an info archive of gigabytes is refused without being read", async () => {
+  const directory = condaOf([]);
+  const size = 3 * 1024 ** 3;
+  const end = Buffer.from(directory.subarray(directory.indexOf("PK\x01\x02")));
+  // The directory of a small one, told of larger sizes and moved to the end.
+  end.writeUInt32LE(size, 20);
+  end.writeUInt32LE(size, 24);
+  const at = size + 100;
+  end.writeUInt32LE(at, end.indexOf("PK\x05\x06") + 16);
+  let read = 0;
+  const file = {
+    size: at + end.length,
+    read: async (offset: number, length: number) => {
+      read += length;
+      assert.ok(read < 1024 * 1024, `${read} bytes were read`);
+      const bytes = Buffer.alloc(length);
+      if (offset === 0) bytes.write("PK\x03\x04");
+      if (offset + length > at) bytes.set(end.subarray(Math.max(0, offset - at)), Math.max(0, at - offset));
+      return bytes;
+    },
+  };
+  await assert.rejects(readPackage("x-1.0-0.conda", file, ALL), { code: "TOO_LARGE" });
+});
+
+test("a .tar.bz2 that unpacks to a thousand times its size before its info/ is given up", async () => {
+  const zeros = bzip2(Buffer.alloc(45_000_000));
+  const begin = bzip2(tar([{ name: "zeros", statedSize: 8 ** 11 - 1 }]).subarray(0, 512));
+  const bytes = Buffer.concat([begin, zeros, zeros, Buffer.alloc(50_000)]);
+  await assert.rejects(readPackage("x-1.0-0.tar.bz2", readAtBuffer(bytes), ALL), { code: "TOO_LARGE" });
+});
+
 test("a version is refused that would make rattler fail on all packages of its name, and no other", async () => {
   const versions = await loadVersions();
   const made = async (version: string) =>

@@ -177,6 +177,7 @@ async function readConda(fileName: string, file: ReadAt, tar: TarReader, warning
       next: "leave it out",
     });
   }
+  if (info.compressedSize > LIMITS.infoBytes) throw bomb(fileName, LIMITS.infoBytes);
   if (info.method !== 0) warnings.push("its info archive is compressed inside the zip: rattler_index can't read it");
   const raw = info.method === 0 ? await zip.raw(info) : await zip.content(info, LIMITS.infoBytes);
   if (raw.length <= IN_ONE_CALL) {
@@ -236,7 +237,7 @@ async function readTarBz2(fileName: string, file: ReadAt, tar: TarReader, warnin
   let done = false;
   for await (const chunk of decodeBzip2(file, fileName, summary)) {
     decoded += chunk.length;
-    if (decoded > LIMITS.ratioFrom && decoded > file.size * LIMITS.ratio * 10) {
+    if (decoded > LIMITS.bz2RatioFrom && decoded > file.size * LIMITS.ratio) {
       throw new PackageError("TOO_LARGE", {
         what: fileName,
         why: `${file.size} bytes unpack to more than ${decoded}`,

@@ -172,18 +172,6 @@ export class TarReader {
       return;
     }
     switch (type) {
-      case "0":
-      case "\0":
-      case "7": {
-        if (name !== "" && this.#wants.wants(name)) {
-          const limit = this.#wants.memberBytes ?? LIMITS.memberBytes;
-          if (bodySize > limit) throw this.#tooLarge(`its member ${name} has ${bodySize} bytes, ${limit} are allowed`);
-          this.#keep = { name, bytes: Buffer.alloc(bodySize), fill: 0 };
-          if (bodySize === 0) this.#finished();
-        }
-        this.#skip(bodySize);
-        return;
-      }
       case "1":
       case "2":
       case "5":
@@ -194,9 +182,21 @@ export class TarReader {
       case "4":
       case "6":
         throw this.#bad(`its member ${name} is a device or a pipe`);
-      default:
-        // Unknown kinds are treated as files, as POSIX asks.
+      case "S":
+        // How much of a sparse file is there its size does not tell; nothing that is wanted is one.
+        if (this.#wants.wants(name)) throw this.#sparse(name);
         this.#skip(bodySize);
+        return;
+      // Unknown kinds are treated as files, as POSIX asks.
+      default: {
+        if (name !== "" && this.#wants.wants(name)) {
+          const limit = this.#wants.memberBytes ?? LIMITS.memberBytes;
+          if (bodySize > limit) throw this.#tooLarge(`its member ${name} has ${bodySize} bytes, ${limit} are allowed`);
+          this.#keep = { name, bytes: Buffer.alloc(bodySize), fill: 0 };
+          if (bodySize === 0) this.#finished();
+        }
+        this.#skip(bodySize);
+      }
     }
   }
 
@@ -204,8 +204,7 @@ export class TarReader {
   #handOver(type: string, name: string, link: string | undefined, size: number): void {
     const header = this.#header;
     if (type === "3" || type === "4" || type === "6") throw this.#bad(`its member ${name} is a device or a pipe`);
-    if (type === "S")
-      throw this.#bad(`its member ${name} is stored sparse, as GNU tar does: readers would not agree on its content`);
+    if (type === "S") throw this.#sparse(name);
     // Before ustar a folder was a file whose name ends in a slash.
     const old = header.toString("latin1", 257, 262) !== "ustar";
     const slash = header[untilNul(header.subarray(0, 100)).length - 1] === 47;
@@ -280,6 +279,9 @@ export class TarReader {
   #tooLarge(why: string): PackageError {
     return new PackageError("TOO_LARGE", { what: this.#what, why, next: "leave it out" });
   }
+  #sparse(name: string): PackageError {
+    return this.#bad(`its member ${name} is stored sparse, as GNU tar does: readers would not agree on its content`);
+  }
   #bad(why: string): PackageError {
     return new PackageError("BAD_MEMBER", {
       what: this.#what,
@@ -343,13 +345,14 @@ function checksumAgrees(header: Buffer): boolean {
   return stated === unsigned || stated === signed;
 }
 
-/** A number of a tar header: octal text, or base-256 where the first bit is set. */
+/** A number of a tar header: octal text, or base-256 where the first bit is set; below 0 where the second is set too. */
 function numberField(header: Buffer, at: number, length: number): number {
   const first = header[at] as number;
   if (first & 0x80) {
-    let value = first & 0x7f;
-    for (let i = at + 1; i < at + length; i++) value = value * 256 + (header[i] as number);
-    return value;
+    const flip = first & 0x40 ? 0xff : 0;
+    let value = (first ^ flip) & 0x7f;
+    for (let i = at + 1; i < at + length; i++) value = value * 256 + ((header[i] as number) ^ flip);
+    return flip ? -value - 1 : value;
   }
   const nul = header.indexOf(0, at);
   const text = header.toString("latin1", at, nul < 0 || nul > at + length ? at + length : nul).trim();

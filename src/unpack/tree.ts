@@ -22,6 +22,8 @@ type Node =
 
 /** 1980-01-01: zip and old tools know nothing earlier (rattler_package_streaming clamps to it too). */
 const EARLIEST = 315_532_800;
+/** The end of the year 9999; what is far behind it no system call takes. */
+const LATEST = 253_402_300_799;
 
 /**
  * Members of a package's archives as files of this machine, below a folder that is new and nobody else's. Remembers what it
@@ -167,7 +169,7 @@ export class Tree {
       end: () => {
         // The package says what its files are, whatever the umask, as rattler has it.
         if ((wanted & this.#umask) !== 0) fchmodSync(fd, wanted);
-        const time = Math.max(EARLIEST, Math.floor(mtime));
+        const time = Math.min(LATEST, Math.max(EARLIEST, Math.floor(mtime)));
         futimesSync(fd, time, time);
         this.drop();
       },

@@ -36,7 +36,12 @@ export function tar(entries: readonly TarEntry[]): Buffer {
       header[124] = 0x80;
       header.writeBigUInt64BE(BigInt(size), 128);
     } else header.write(`${size.toString(8).padStart(11, "0")}\0`, 124);
-    header.write(`${(entry.mtime ?? 0o14000000000).toString(8).padStart(11, "0")}\0`, 136);
+    const mtime = entry.mtime ?? 0o14000000000;
+    if (mtime >= 0 && mtime < 8 ** 11) header.write(`${mtime.toString(8).padStart(11, "0")}\0`, 136);
+    else {
+      header.fill(mtime < 0 ? 0xff : 0, 136, 140)[136] = mtime < 0 ? 0xff : 0x80;
+      header.writeBigInt64BE(BigInt(mtime), 140);
+    }
     header.fill(32, 148, 156);
     header.write(entry.type ?? "0", 156);
     if (entry.link) header.write(entry.link, 157, 100);
