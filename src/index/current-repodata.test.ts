@@ -150,6 +150,43 @@ test("an index that asks for the square of its size gets an answer all the same,
   assert.match(warnings.join(), /too many dependencies/);
 });
 
+test("however many dependencies ask for older versions of a name, its records are read a few times, and each older version is kept", () => {
+  const records = Array.from({ length: 100 }, (_, i) => record(`a-${i}-0.conda`));
+  records.push(record("b-1-0.conda", { depends: Array.from({ length: 60 }, (_, i) => `a ${i}`) }));
+  let read = 0;
+  const all = grouped(records);
+  const { kept, warnings } = current({
+    names: () => all.names(),
+    of(name) {
+      if (name === "a") read++;
+      return all.of(name);
+    },
+  });
+  assert.equal(kept.length, 60 + 1 + 1);
+  assert.deepEqual(warnings, []);
+  assert.ok(read <= 3, `${read} times`);
+});
+
+test("patterns and long builds count for as much as they cost", () => {
+  const long = Array.from({ length: 10 }, (_, i) => record(`a-${i}-${"x".repeat(190)}.conda`));
+  const needs = (depends: string[]) => [...long, record("b-1-0.conda", { depends })];
+  const warned = (depends: string[]) => {
+    const warnings: string[] = [];
+    const top = { others: [], removed: [] };
+    currentRepodata({
+      records: grouped(needs(depends)),
+      top,
+      versions,
+      maxChecks: 1000,
+      warn: (_, why) => warnings.push(why),
+    });
+    return /too many dependencies/.test(warnings.join());
+  };
+  assert.equal(warned(["a 1", "a 2", "c"]), false);
+  assert.equal(warned(["a * ^x(x|y)*z$", "c"]), true);
+  assert.equal(warned(["c", `a[license="${"x".repeat(4000)}"]`, "d"]), false);
+});
+
 test("property: any order of the records gives the same bytes, and any JSON in them throws nothing", () => {
   const fields = fc.record(
     {

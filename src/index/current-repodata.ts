@@ -1,7 +1,7 @@
 import { JsonBytesError, membersOf } from "../conda/json-bytes.ts";
 import { type MatchSpec, MatchSpecError, parseMatchSpec } from "../conda/match-spec.ts";
 import type { Versions } from "../conda/version.ts";
-import { startsWith, versionParts } from "../conda/version-prefix.ts";
+import { startsWith, type VersionParts, versionParts } from "../conda/version-prefix.ts";
 import type { IndexRecord } from "./index-record.ts";
 import { type IndexChange, isGone, mergeRepodata, type NewRecord } from "./merge.ts";
 import { nameIn, type Place, placesByName, recordAt } from "./record-names.ts";
@@ -102,8 +102,9 @@ export function currentRepodata({
     warn(fileName, why);
   };
   const groupOf: GroupOf = (name) => readGroup(records.of(name), versions, once);
-  const newest = keepNewest(records.names(), groupOf, versions, pins);
-  const kept = addMissing(newest, groupOf, versions, once, maxChecks);
+  const partsOf = knownParts(versions);
+  const newest = keepNewest(records.names(), groupOf, partsOf, pins);
+  const kept = addMissing(newest, groupOf, versions, partsOf, once, maxChecks);
   addFeatureless(kept, groupOf, versions);
   const add = new Map<string, NewRecord>();
   for (const entries of kept.values()) {
@@ -191,12 +192,31 @@ function byText(a: string, b: string): number {
 }
 
 /** What `name=version` finds: that version and all that begin as it does. */
-function alike(group: readonly Entry[], version: string, versions: Versions): Entry[] {
-  if (!versions.isVersion(version)) return group.filter((e) => e.version === version);
-  const parts = versionParts(version);
-  return group.filter(
-    (e) => e.version === version || (versions.isVersion(e.version) && startsWith(versionParts(e.version), parts)),
-  );
+function alike(group: readonly Entry[], version: string, partsOf: PartsOf): Entry[] {
+  const parts = partsOf(version);
+  if (!parts) return group.filter((e) => e.version === version);
+  return group.filter((e) => {
+    if (e.version === version) return true;
+    const its = partsOf(e.version);
+    return its !== undefined && startsWith(its, parts);
+  });
+}
+
+/** A version taken apart; undefined for what is none. */
+type PartsOf = (version: string) => VersionParts | undefined;
+
+/** Versions that are remembered: conda-forge has 40,000. */
+const KNOWN_VERSIONS = 65_536;
+
+function knownParts(versions: Versions): PartsOf {
+  const known = new Map<string, VersionParts | undefined>();
+  return (version) => {
+    if (known.has(version)) return known.get(version);
+    if (known.size === KNOWN_VERSIONS) known.clear();
+    const parts = versions.isVersion(version) ? versionParts(version) : undefined;
+    known.set(version, parts);
+    return parts;
+  };
 }
 
 /** What is kept: of each name the chosen entries, by file name. */
@@ -205,17 +225,17 @@ type Kept = Map<string, Map<string, Entry>>;
 function keepNewest(
   names: Iterable<string>,
   groupOf: GroupOf,
-  versions: Versions,
+  partsOf: PartsOf,
   pins: CurrentInput["pins"],
 ): ReadonlyMap<string, ReadonlyMap<string, Entry>> {
   const kept: Kept = new Map();
   for (const name of names) {
     const group = groupOf(name);
     if (!group[0]) continue;
-    const chosen = alike(group, group[0].version, versions);
+    const chosen = alike(group, group[0].version, partsOf);
     for (const pin of pins?.get(name) ?? []) {
-      const best = alike(group, pin, versions)[0];
-      if (best) chosen.push(...alike(group, best.version, versions));
+      const best = alike(group, pin, partsOf)[0];
+      if (best) chosen.push(...alike(group, best.version, partsOf));
     }
     kept.set(name, new Map(chosen.map((e) => [e.fileName, e])));
   }
@@ -227,37 +247,64 @@ function addMissing(
   newest: ReadonlyMap<string, ReadonlyMap<string, Entry>>,
   groupOf: GroupOf,
   versions: Versions,
+  partsOf: PartsOf,
   warn: Warn,
   maxChecks: number,
 ): Kept {
   const kept: Kept = new Map([...newest].map(([name, entries]) => [name, new Map(entries)]));
   const seen = new Set<string>();
+  const missing = new Map<string, { readonly depend: string; readonly fileName: string }[]>();
   let checks = 0;
+  const giveUp = (fileName: string) => {
+    if (checks <= maxChecks) return false;
+    warn(fileName, "this index has too many dependencies on older versions: not all of those are kept");
+    return true;
+  };
+  const satisfiedBy = (spec: MatchSpec) => {
+    const cost = costOf(spec);
+    return (e: Entry) => {
+      checks += cost(e);
+      return matches(spec, e, warn);
+    };
+  };
   for (const entries of newest.values()) {
     for (const entry of entries.values()) {
       for (const depend of dependsOf(entry, warn)) {
         if (seen.has(depend)) continue;
         seen.add(depend);
-        if (checks > maxChecks) {
-          warn(entry.fileName, "this index has too many dependencies on older versions: not all of those are kept");
-          return kept;
-        }
+        if (giveUp(entry.fileName)) return kept;
         const spec = readSpec(depend, entry.fileName, versions, warn);
         const there = spec?.name === undefined ? undefined : newest.get(spec.name);
-        if (spec?.name === undefined || !there) continue;
-        const satisfies = (e: Entry) => {
-          checks++;
-          return matches(spec, e, warn);
-        };
-        if ([...there.values()].some(satisfies)) continue;
-        const group = groupOf(spec.name);
-        const best = group.find(satisfies);
-        if (best)
-          for (const found of alike(group, best.version, versions)) kept.get(spec.name)?.set(found.fileName, found);
+        if (spec?.name === undefined || !there || [...there.values()].some(satisfiedBy(spec))) continue;
+        const list = missing.get(spec.name);
+        const one = { depend, fileName: entry.fileName };
+        if (list) list.push(one);
+        else missing.set(spec.name, [one]);
       }
     }
   }
+  // Name by name: reading all records of one again for each dependency took the square of an index's size.
+  for (const [name, all] of missing) {
+    const group = groupOf(name);
+    const added = new Set<string>();
+    for (const { depend, fileName } of all) {
+      if (giveUp(fileName)) return kept;
+      const spec = readSpec(depend, fileName, versions, warn);
+      const best = spec && group.find(satisfiedBy(spec));
+      if (!best || added.has(best.version)) continue;
+      added.add(best.version);
+      checks += group.length;
+      for (const found of alike(group, best.version, partsOf)) kept.get(name)?.set(found.fileName, found);
+    }
+  }
   return kept;
+}
+
+/** How often a plain check could be made in the time that one of this spec takes at most: patterns cost by the length of a build. */
+function costOf({ text }: MatchSpec): (e: Entry) => number {
+  const [regex, whole] = [text.includes("^") ? 20 : 0, text.includes("[")];
+  return ({ build, record }) =>
+    1 + build.length * regex + ((build.length * text.length) >> 10) + (whole ? record.length >> 6 : 0);
 }
 
 function readSpec(depend: string, fileName: string, versions: Versions, warn: Warn): MatchSpec | undefined {
