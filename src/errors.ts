@@ -1,3 +1,5 @@
+import { type SystemCause, systemCause } from "./system-errors.ts";
+
 /** The three parts that every failure tells a person. Secrets are removed before they get here. */
 export interface Told {
   /** What failed: the package, URL or setting. */
@@ -158,26 +160,12 @@ export function asMirrorError(thrown: unknown, what: string): MirrorError {
   if (thrown instanceof MirrorError) return thrown;
   if (thrown instanceof Error && thrown.name === "AbortError") return new InterruptedError(thrown);
   const why = thrown instanceof Error ? thrown.message : String(thrown);
-  const { code, errcode } = (thrown ?? {}) as { readonly code?: string; readonly errcode?: number };
-  // The lock of a folder and the notes of its index are SQLite's; its extended codes share the low byte.
-  const sqlite = code === "ERR_SQLITE_ERROR" ? (errcode ?? 0) % 256 : 0;
-  if (code === "ENOSPC" || code === "EDQUOT" || sqlite === SQLITE_FULL) {
-    return new TargetError("FULL", {
-      what,
-      why: `no space left (${why})`,
-      next: "free some space and run again; what was finished is kept",
-      cause: thrown,
-    });
+  const { code } = (thrown ?? {}) as { readonly code?: string };
+  if (code !== undefined && OUT_OF_FILES.includes(code)) {
+    const { why: words, next } = systemCause(thrown) as SystemCause;
+    return new PackageError("UNREADABLE", { what, why: words, next: `${next}, and run again`, cause: thrown });
   }
-  const barred = code !== undefined && ["EACCES", "EPERM", "EROFS", "ENOTDIR"].includes(code);
-  if (barred || sqlite === SQLITE_READONLY || sqlite === SQLITE_CANTOPEN) {
-    return new TargetError("UNWRITABLE", {
-      what,
-      why,
-      next: "check the permissions of the folder and run again",
-      cause: thrown,
-    });
-  }
+  if ((code !== undefined && BARRED.includes(code)) || sqliteCause(thrown)) return unwritable(what, thrown);
   return new PackageError("DAMAGED", {
     what,
     why,
@@ -186,9 +174,44 @@ export function asMirrorError(thrown: unknown, what: string): MirrorError {
   });
 }
 
+const OUT_OF_FILES: readonly string[] = ["EMFILE", "ENFILE"];
+
+/** What the system says of places that are written to alone, whatever was done. */
+const BARRED: readonly string[] = ["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR"];
+
+/**
+ * What the system throws where something is to be written, in words.
+ * @param what can't be written.
+ * @param or what else can be done.
+ */
+export function unwritable(what: string, thrown: unknown, or?: string): TargetError {
+  const why = thrown instanceof Error ? thrown.message : String(thrown);
+  const cause = sqliteCause(thrown) ?? systemCause(thrown) ?? { why, next: "check the folder and its disk" };
+  const next = `${cause.next} and run again${or === undefined ? "" : `, or ${or}`}`;
+  return cause.full
+    ? new TargetError("FULL", { what, why: cause.why, next: `${next}; what was finished is kept`, cause: thrown })
+    : new TargetError("UNWRITABLE", { what, why: cause.why, next, cause: thrown });
+}
+
 const SQLITE_READONLY = 8;
 const SQLITE_FULL = 13;
 const SQLITE_CANTOPEN = 14;
+
+/** The lock of a folder and the notes of its index are SQLite's. */
+function sqliteCause(thrown: unknown): SystemCause | undefined {
+  const { code, errcode, message } = (thrown ?? {}) as { code?: string; errcode?: number; message?: string };
+  if (code !== "ERR_SQLITE_ERROR") return undefined;
+  // Its extended codes share the low byte.
+  const short = (errcode ?? 0) % 256;
+  if (short === SQLITE_FULL)
+    return { why: `no space is left on its disk (${message})`, next: "free some space", full: true };
+  if (short === SQLITE_READONLY || short === SQLITE_CANTOPEN)
+    return {
+      why: `its folder may only be read, by this user or by anybody (${message})`,
+      next: "let this user write there, or mount its file system for writing,",
+    };
+  return undefined;
+}
 
 /** An error in a form that crosses threads. */
 export interface SentError {

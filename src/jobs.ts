@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { mkdir, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Job } from "./config/jobs.ts";
@@ -8,9 +8,11 @@ import { isQuiet, parseQuietHours, type QuietHours, untilQuiet } from "./config/
 import type { Settings } from "./config/settings.ts";
 import { asMirrorError, InterruptedError, TargetError, UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
+import { makeFolder } from "./make-folder.ts";
 import { mirror } from "./mirror.ts";
 import type { CiFilter, MirrorOptions } from "./run.ts";
 import { type JobResult, makeRunReport, type RunReport } from "./run-report.ts";
+import { systemCause } from "./system-errors.ts";
 import { withFileLock } from "./target/folder-lock.ts";
 import { type AnswerMemory, answerMemory } from "./transfer/answers.ts";
 import { type Clock, systemClock } from "./transfer/retry.ts";
@@ -224,12 +226,12 @@ async function lockFileOf({ lock_file: asked }: Settings, config: string, env: N
   const name = `jobs-${hash("sha256", await realpath(config)).slice(0, 16)}.lock`;
   const file = asked === null ? join(stateFolder(env), "meso-forge-mirror", name) : resolve(asked);
   try {
-    await mkdir(dirname(file), { recursive: true });
+    await makeFolder(dirname(file));
     return file;
   } catch (e) {
     throw new UsageError("BAD_CONFIG", {
       what: `${file}: no place for the lock that keeps two runs from meeting`,
-      why: (e as Error).message,
+      why: systemCause(e)?.why ?? (e as Error).message,
       next: "name another place with lock_file in the configuration, or MESO_FORGE_LOCK_FILE",
       cause: e,
     });

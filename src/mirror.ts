@@ -252,6 +252,8 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
     }
     if (wanting.length > 0) transfers.push({ ref, wanting });
   }
+  // What keeps every package out is told once, before anything is fetched.
+  if (transfers.length > 0) await run.stagedPath();
   // A record may promise attestations that its older form did not.
   const attest = async ({ ref, target, kept }: (typeof attestations)[number]): Promise<Brought> => {
     try {

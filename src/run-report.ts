@@ -3,6 +3,7 @@ import { open, rename, rm } from "node:fs/promises";
 import type { JobReport, RunReport } from "./config/report-schema.ts";
 import { asMirrorError, type MirrorError, TargetError } from "./errors.ts";
 import type { MirrorReport, PlannedStep } from "./events.ts";
+import { systemCause } from "./system-errors.ts";
 import { redactUrl } from "./transfer/redact.ts";
 import { VERSION } from "./version.ts";
 
@@ -131,7 +132,7 @@ export async function writeRunReport(file: string, report: RunReport): Promise<v
     await rm(temporary, { force: true }).catch(() => undefined);
     throw new TargetError("UNWRITABLE", {
       what: `${file}: the report could not be written`,
-      why: (e as Error).message,
+      why: systemCause(e)?.why ?? (e as Error).message,
       next: "what was mirrored is in place; choose another --report, or change its folder's permissions",
       cause: e,
     });

@@ -4,7 +4,7 @@ import type { Needed } from "./channel-deps.ts";
 import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
 import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
-import { UsageError } from "./errors.ts";
+import { MirrorError, UsageError, unwritable } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
 import type { OnConflict } from "./plan/plan.ts";
 import { type Removal, type RemovalOptions, readRemoval } from "./removal.ts";
@@ -19,6 +19,7 @@ import { checkAttestations, checkKey, openTarget, type TargetContext } from "./t
 import type { Target } from "./target/target.ts";
 import type { AnswerMemory } from "./transfer/answers.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
+import { redactUrl } from "./transfer/redact.ts";
 import { type Clock, type RetryOptions, systemClock } from "./transfer/retry.ts";
 import { scratchFolder } from "./transfer/scratch.ts";
 
@@ -178,8 +179,31 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
   const receivers = startReceivers(threads, atOnce, { http: clients.requests, prove: clients.prove }, signal);
   held.defer(() => receivers.close());
   let staged = 0;
+  let staging: Promise<string> | undefined;
+  /** The first target's that has one: what keeps one from being written to is not to keep packages from the others. */
+  const stagingFolder = async (): Promise<string> => {
+    let first: unknown;
+    for (const target of targets) {
+      try {
+        return await target.staging();
+      } catch (e) {
+        first ??=
+          e instanceof MirrorError
+            ? e
+            : unwritable(
+                `${redactUrl(target.where)}: packages have no place on their way there`,
+                e,
+                "name another folder for temporary files with TMPDIR",
+              );
+      }
+    }
+    throw first;
+  };
   return {
-    stagedPath: async () => join(await (targets[0] as Target).staging(), String(staged++)),
+    stagedPath: async () => {
+      staging ??= stagingFolder();
+      return join(await staging, String(staged++));
+    },
     targets,
     sourceContext: context,
     signal,

@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { extname } from "node:path";
 import { SCHEMA_URL, settingsSchema } from "../config/settings.ts";
 import { UsageError } from "../errors.ts";
+import { systemCause } from "../system-errors.ts";
 import type { InitFlags } from "./program.ts";
 
 /** `init-config`: writes every setting with its default. Secrets stay null: they belong into the environment. */
@@ -22,7 +23,7 @@ export async function initConfig(flags: InitFlags): Promise<number> {
     const exists = (e as NodeJS.ErrnoException).code === "EEXIST";
     throw new UsageError("BAD_FLAG", {
       what: `${output}: not written`,
-      why: exists ? "a file of that name is there" : (e as Error).message,
+      why: exists ? "a file of that name is there" : (systemCause(e)?.why ?? (e as Error).message),
       next: exists ? "choose another --output, or --force to write over it" : "choose another --output",
       cause: e,
     });

@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
-import { TargetError } from "../errors.ts";
+import { TargetError, unwritable } from "../errors.ts";
 
 /** What is remembered of a package file. */
 export interface CachedFile {
@@ -173,12 +173,6 @@ function codeOf(e: unknown): number {
 }
 
 function unusable(path: string | undefined, e: unknown): unknown {
-  const code = codeOf(e);
   if (e instanceof TargetError || path === undefined) return e;
-  return new TargetError(code === 13 ? "FULL" : "UNWRITABLE", {
-    what: `${path}: the notes on packages that were read can't be kept`,
-    why: (e as Error).message,
-    next: "make it writable for this user, or delete it: that costs one reading of every package",
-    cause: e,
-  });
+  return unwritable(`${path}: the notes on packages that were read can't be kept`, e);
 }

@@ -1,11 +1,11 @@
-import { copyFile, link, mkdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
+import { copyFile, link, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { indexPath, MANIFEST } from "../bundle/layout.ts";
 import { type BundleEntry, type Manifest, writeManifest } from "../bundle/manifest.ts";
 import { type Bundle, openBundle, readManifestFrom } from "../bundle/read-bundle.ts";
 import { type ContentOf, fileReader, writeBundle } from "../bundle/write-bundle.ts";
 import { pathOf } from "../conda/file-url.ts";
-import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
+import { asMirrorError, MirrorError, TargetError, unwritable } from "../errors.ts";
 import { mergedPieces } from "../index/merge.ts";
 import { conflict, type Present, settle } from "../plan/plan.ts";
 import { openFile } from "../transfer/open-file.ts";
@@ -39,7 +39,9 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
   const taken = new Map<string, { readonly received: Received; readonly path: string }>();
   let staging: Promise<string> | undefined;
   const stage = () => {
-    staging ??= mkdir(own, { recursive: true }).then(() => makeIncoming(own));
+    staging ??= makeIncoming(own).catch((e) => {
+      throw refuse(file, e);
+    });
     return staging;
   };
 
@@ -140,14 +142,13 @@ export async function bundleTarget(text: string, since?: string): Promise<Target
           written: changed ? [file] : [],
         }));
       } catch (e) {
-        throw e instanceof MirrorError ? e : unwritable(file, e);
+        throw e instanceof MirrorError ? e : refuse(file, e);
       }
     },
     async close() {
       if (!staging) return;
-      const mine = await staging.catch(() => undefined);
+      await removeIncoming(staging);
       staging = undefined;
-      if (mine !== undefined) await removeIncoming(mine);
       await rmdir(own).catch(() => undefined);
     },
   };
@@ -212,15 +213,6 @@ function presentOf({ entry }: { readonly entry: BundleEntry }): Present {
   return { subdir, fileName, recorded: { sha256, md5, size }, fileSize: size };
 }
 
-function unwritable(file: string, e: unknown): TargetError {
-  const code = (e as NodeJS.ErrnoException).code;
-  const full = code === "ENOSPC" || code === "EDQUOT";
-  return new TargetError(full ? "FULL" : "UNWRITABLE", {
-    what: `${file}: the bundle could not be written`,
-    why: (e as Error).message,
-    next: full
-      ? "free some space and run again: it takes what the packages have twice"
-      : "choose another --target-path",
-    cause: e,
-  });
+function refuse(file: string, e: unknown): TargetError {
+  return unwritable(`${file}: the bundle can't be written`, e, "choose another --target-path");
 }

@@ -10,10 +10,11 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { copyFile, type FileHandle, link, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { copyFile, type FileHandle, link, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { setImmediate, setTimeout as sleep } from "node:timers/promises";
-import { asMirrorError, MirrorError, TargetError } from "../errors.ts";
+import { asMirrorError, MirrorError, TargetError, unwritable } from "../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 import { digestOfFile } from "../transfer/digest.ts";
 import { openFile } from "../transfer/open-file.ts";
 import { folderLeftovers } from "./folder-leftovers.ts";
@@ -29,16 +30,7 @@ export async function openFolder(path: string): Promise<Store> {
   const root = resolve(path);
   const refuse = (e: unknown): TargetError | MirrorError => {
     if (e instanceof MirrorError) return e;
-    const code = (e as NodeJS.ErrnoException).code;
-    const full = code === "ENOSPC" || code === "EDQUOT";
-    return new TargetError(full ? "FULL" : "UNWRITABLE", {
-      what: `${root}: the target folder can't be ${full ? "written any further" : "used"}`,
-      why: (e as Error).message,
-      next: full
-        ? "free some space and run again; what was finished is kept"
-        : "choose another --target-path, or change its permissions",
-      cause: e,
-    });
+    return unwritable(`${root}: the target folder can't be used`, e, "choose another folder");
   };
   const existing = await stat(root).catch(() => undefined);
   if (existing && !existing.isDirectory()) {
@@ -56,13 +48,10 @@ export async function openFolder(path: string): Promise<Store> {
   const prepare = (folder: string): Promise<void> => {
     const known = made.get(folder);
     if (known) return known;
-    const making = mkdir(folder, { recursive: true }).then(
-      () => undefined,
-      (e) => {
-        made.delete(folder);
-        throw refuse(e);
-      },
-    );
+    const making = makeFolder(folder).catch((e) => {
+      made.delete(folder);
+      throw refuse(e);
+    });
     made.set(folder, making);
     return making;
   };
@@ -239,7 +228,7 @@ export async function openFolder(path: string): Promise<Store> {
     leftovers: (remove, now, signal) => folderLeftovers(root, own, remove, now, signal),
     async close() {
       if (!staging) return;
-      await removeIncoming(await staging);
+      await removeIncoming(staging);
       staging = undefined;
     },
   };

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rm, rmdir, stat } from "node:fs/promises";
+import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
+import { makeFolder } from "../make-folder.ts";
 import type { Leftovers } from "./store.ts";
 
 /** This machine, as a part of a file name. */
@@ -15,16 +16,18 @@ const ABANDONED_MS = 24 * 60 * 60 * 1000;
 /** A new folder below `own`, this run's alone, for what is on its way in. What runs that were killed left there goes. */
 export async function makeIncoming(own: string): Promise<string> {
   const incoming = join(own, "incoming");
-  await mkdir(incoming, { recursive: true });
+  await makeFolder(incoming);
   await removeAbandoned(incoming);
   const mine = join(incoming, `${HOST}.${process.pid}.${randomBytes(4).toString("hex")}`);
   // Another run that ends may remove the empty folder above at any moment.
-  await mkdir(mine, { recursive: true });
+  await makeFolder(mine);
   return mine;
 }
 
-/** Removes what `makeIncoming` made. */
-export async function removeIncoming(mine: string): Promise<void> {
+/** Removes what `makeIncoming` made; nothing where it could not. */
+export async function removeIncoming(made: Promise<string>): Promise<void> {
+  const mine = await made.catch(() => undefined);
+  if (mine === undefined) return;
   await rm(mine, { recursive: true, force: true });
   await rmdir(dirname(mine)).catch(() => undefined);
 }

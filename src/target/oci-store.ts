@@ -1,8 +1,9 @@
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { isSubdir } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
+import { makeFolder } from "../make-folder.ts";
 import type { OciLayout, OciPlace } from "../oci/layout.ts";
 import {
   type Blob,
@@ -224,7 +225,7 @@ export function ociStore(options: OciStoreOptions): Store {
     async put(path, body, expect, signal = NEVER, after) {
       const own = ownPath(path);
       if (own !== undefined && body instanceof Uint8Array) {
-        await mkdir(dirname(own), { recursive: true });
+        await makeFolder(dirname(own));
         const temporary = join(await theStaging(), `own-${temporaries++}`);
         await writeFile(temporary, body);
         await rename(temporary, own);
@@ -285,7 +286,7 @@ export function ociStore(options: OciStoreOptions): Store {
       return done;
     },
     async close() {
-      if (staging) await removeIncoming(await staging);
+      if (staging) await removeIncoming(staging);
       staging = undefined;
     },
   };

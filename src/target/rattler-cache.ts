@@ -1,8 +1,9 @@
-import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { parseFileName } from "../conda/file-name.ts";
 import { PackageError } from "../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 import type { OnConflict, Present } from "../plan/plan.ts";
 import type { Received } from "../transfer/worker-messages.ts";
 import { openUnpackers } from "../unpack/unpackers.ts";
@@ -141,7 +142,7 @@ export async function openRattlerCache(path: string, context: TargetContext): Pr
     if (marked) return;
     marked = true;
     const text = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of conda packages.\n";
-    await mkdir(root, { recursive: true });
+    await makeFolder(root);
     await writeFile(join(root, "CACHEDIR.TAG"), text, { flag: "wx" }).catch((e: NodeJS.ErrnoException) => {
       if (e.code !== "EEXIST") throw e;
     });

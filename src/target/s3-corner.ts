@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { unwritable } from "../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 
 /**
  * A folder of this machine for what belongs to a channel elsewhere: below the user's cache folder, one for each channel.
@@ -16,6 +17,8 @@ export async function cornerOf(env: NodeJS.ProcessEnv, channel: string, kind = "
     (home && join(home, process.platform === "darwin" ? "Library/Caches" : ".cache"));
   if (!caches) return undefined;
   const folder = join(caches, "meso-forge-mirror", kind, hash("sha256", channel).slice(0, 32));
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder, 0o700).catch((e) => {
+    throw unwritable(`${folder}: notes on the channel can't be kept`, e, "name another place with XDG_CACHE_HOME");
+  });
   return folder;
 }

@@ -307,7 +307,7 @@ function storeOver(
       return { files: files + uploads + (remove ? ((await swept) ?? 0) : 0), bytes };
     },
     async close() {
-      if (staging) await removeIncoming(await staging);
+      if (staging) await removeIncoming(staging);
       staging = undefined;
       await client.close();
     },

@@ -126,7 +126,8 @@ export function serviceTarget(service: Service, context: TargetContext): Target 
     },
     publish: async () => [],
     async close() {
-      if (folder) await rm(await folder, { recursive: true, force: true });
+      const made = await folder?.catch(() => undefined);
+      if (made !== undefined) await rm(made, { recursive: true, force: true });
     },
   };
 }

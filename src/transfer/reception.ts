@@ -1,11 +1,12 @@
 import { createHash, type Hash, hash } from "node:crypto";
-import { closeSync, linkSync, mkdirSync, openSync, rmSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, linkSync, openSync, rmSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { parseFileName } from "../conda/file-name.ts";
 import { recordFacts } from "../conda/record-facts.ts";
 import { normaliseRunExports } from "../conda/run-exports.ts";
 import { PackageError, TransferError } from "../errors.ts";
+import { makeFolderSync } from "../make-folder.ts";
 import { readPackage } from "../package/read.ts";
 import { type ReadAt, readAtBuffer, readAtFile } from "../package/read-at.ts";
 import { type FileFacts, makeRecord } from "../package/record.ts";
@@ -46,7 +47,7 @@ export class Reception {
     this.#sha256.update(bytes);
     if (this.#expected.crc32 !== undefined) this.#crc32 = crc32(bytes, this.#crc32);
     this.#size += bytes.length;
-    writeAll(this.#fd, bytes);
+    writeAll(this.#fd, bytes, this.#stagedPath);
   }
 
   /** Forgets what came: the next bytes are the file's first. */
@@ -98,7 +99,7 @@ export class Reception {
     if (place && (await place(bytes, received, signal))) return { ...received, placed: true };
     const fd = openSync(this.#stagedPath, "wx");
     try {
-      writeAll(fd, bytes);
+      writeAll(fd, bytes, this.#stagedPath);
     } catch (e) {
       rmSync(this.#stagedPath, { force: true });
       throw e;
@@ -114,7 +115,7 @@ export class Reception {
     if (typeof placeIn !== "string") return false;
     const folder = join(placeIn, subdir);
     try {
-      if (!madeFolders.has(folder)) mkdirSync(folder, { recursive: true });
+      if (!madeFolders.has(folder)) makeFolderSync(folder);
       madeFolders.add(folder);
       linkSync(this.#stagedPath, join(folder, fileName));
     } catch {
@@ -201,6 +202,11 @@ function hex(sum: number): string {
   return sum.toString(16).padStart(8, "0");
 }
 
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
+function writeAll(fd: number, bytes: Uint8Array, path: string): void {
+  try {
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at);
+  } catch (e) {
+    // The system does not say which file it was.
+    throw Object.assign(e as Error, { path });
+  }
 }
