@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { temporary } from "../test/support/folders.ts";
-import { asMirrorError } from "./errors.ts";
+import { asMirrorError, framesOf, TransferError } from "./errors.ts";
 
 function thrownBy(work: () => void): unknown {
   try {
@@ -38,4 +38,19 @@ test("what SQLite says of a full disk or of a file that may not be written is to
     path,
   );
   assert.deepEqual([nowhere.code, nowhere.exitCode], ["UNWRITABLE", 3]);
+});
+
+test("the frames of an error that wraps another show where both came from, and no words of the other", () => {
+  const failsDeepInside = () => (undefined as unknown as { secret: string }).secret;
+  const wrapped = asMirrorError(
+    thrownBy(() => failsDeepInside()),
+    "it",
+  );
+  const [, causes = ""] = (framesOf(wrapped) ?? "").split("  caused by TypeError\n");
+  assert.match(causes, /^\s+at failsDeepInside /);
+  const cause = new Error("token abc123 was refused");
+  const why = { what: "a", why: "b", next: "c", cause };
+  const frames = framesOf(new TransferError("UNREACHABLE", why, { mayPass: true })) ?? "";
+  assert.match(frames, /caused by Error\n\s+at /);
+  assert.doesNotMatch(frames, /abc123/);
 });

@@ -77,6 +77,8 @@ export abstract class MirrorError extends Error implements Told {
   }
 }
 
+const MOST_FRAMES = 100;
+
 /** Text with foreign names in it, as a terminal may show it: without what moves the cursor or turns the writing direction. */
 export function printable(text: string): string {
   if (!STEERING.test(text)) return text;
@@ -153,6 +155,16 @@ export class InterruptedError extends MirrorError {
 /** Whether work ended because it was told to. */
 export function isInterruption(thrown: unknown, signal: AbortSignal): boolean {
   return signal.aborted || thrown instanceof InterruptedError || (thrown as Error | null)?.name === "AbortError";
+}
+
+/** Where an error came from and where its causes did, a frame a line. Their words are left out: they may name secrets. */
+export function framesOf(error: MirrorError): string | undefined {
+  const lines: string[] = [];
+  for (let one: unknown = error; one instanceof Error && lines.length < MOST_FRAMES; one = one.cause) {
+    const frames = (one.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
+    if (frames.length > 0) lines.push(...(one === error ? [] : [`  caused by ${one.name}`]), ...frames);
+  }
+  return lines.length > 0 ? lines.join("\n") : undefined;
 }
 
 /** Whatever was thrown, as an error of ours: kept when it is one, told in its own words when it is not. */

@@ -1,5 +1,5 @@
 import { styleText } from "node:util";
-import type { MirrorError } from "../errors.ts";
+import { framesOf, type MirrorError } from "../errors.ts";
 import type { IndexReport, MirrorReport, Outcome, PlannedStep, TargetReport } from "../events.ts";
 
 /** Bytes as people read them: 1 KiB is 1024 bytes. */
@@ -26,14 +26,8 @@ export function secondsText(milliseconds: number): string {
 /** A failure in its three parts. */
 export function errorText(error: MirrorError, options: { verbose?: boolean; color?: boolean } = {}): string {
   const head = options.color ? styleText(["red", "bold"], "error:", { validateStream: false }) : "error:";
-  const stack =
-    options.verbose && error.stack
-      ? `\n${error.stack
-          .split("\n")
-          .filter((l) => /^\s+at /.test(l))
-          .join("\n")}`
-      : "";
-  return `${head} ${error.what}\n  ${error.why}\n  ${error.next}${stack}`;
+  const frames = options.verbose ? framesOf(error) : undefined;
+  return [`${head} ${error.what}`, `  ${error.why}`, `  ${error.next}`, ...(frames ? [frames] : [])].join("\n");
 }
 
 /** A failure as a value of the JSON document. */

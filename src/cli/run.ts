@@ -34,7 +34,7 @@ async function tellUsage({ code, message }: CommanderError): Promise<void> {
 
 /** Tells what ended the run, as three parts or as the one JSON document. */
 async function tell(thrown: unknown, args: readonly string[]): Promise<number> {
-  const { asMirrorError } = await import("../errors.ts");
+  const { asMirrorError, framesOf } = await import("../errors.ts");
   const { errorText, errorJson } = await import("./render.ts");
   const error: MirrorError = asMirrorError(thrown, "meso-forge-mirror failed");
   if (args.includes("--json")) {
@@ -43,9 +43,9 @@ async function tell(thrown: unknown, args: readonly string[]): Promise<number> {
   const verbose = args.some((a) => a === "-v" || a === "--verbose");
   if (wantsJsonLog(args)) {
     const { makeLogger } = await import("./log.ts");
-    const { code, why, next, stack } = error;
+    const { code, why, next } = error;
     const log = makeLogger({ level: "error", format: "json", color: false }, process.stderr);
-    log.error({ code, why, next, ...(verbose ? { stack } : {}) }, error.what);
+    log.error({ code, why, next, ...(verbose ? { stack: framesOf(error) } : {}) }, error.what);
   } else process.stderr.write(`${errorText(error, { verbose })}\n`);
   return error.exitCode;
 }

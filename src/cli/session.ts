@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { PartialSettings } from "../config/settings.ts";
-import type { MirrorError } from "../errors.ts";
+import { framesOf, type MirrorError } from "../errors.ts";
 import { letGo } from "./closed-pipes.ts";
 import type { CommonFlags, S3Flags } from "./common-flags.ts";
 import { logLevel, makeLogger, useColor } from "./log.ts";
@@ -48,10 +48,9 @@ export function openSession(flags: CommonFlags, interrupted: string): Session {
 
 /** A failure in one log line: what, why, what next; the stack where it is asked for. */
 export function logFailure(log: Logger, error: MirrorError, verbose: boolean): void {
-  const { what, why, next, code, family, stack } = error;
+  const { what, why, next, code, family } = error;
   if (family === "interrupted") return;
-  const frames = stack?.split("\n").filter((l) => /^\s+at /.test(l));
-  log.error({ code, why, next, ...(verbose && frames ? { stack: frames.join("\n") } : {}) }, what);
+  log.error({ code, why, next, ...(verbose ? { stack: framesOf(error) } : {}) }, what);
 }
 
 /** What the flags say of S3. */
