@@ -72,3 +72,17 @@ test("an installation is found where trying everything finds one, and not elsewh
   );
   assert.ok(counts.found > 100 && counts.none > 100, JSON.stringify(counts));
 });
+
+test("an installation of more packages than calls fit into the stack is found", () => {
+  const length = 12_000;
+  const chain = recordsOf(
+    Array.from({ length }, (_, i) => ({
+      name: `p${i}`,
+      version: 1,
+      depends: i + 1 < length ? [`p${i + 1}`] : [],
+      constrains: [],
+    })),
+  );
+  const found = new Installer(versions, candidatesOf(chain)).solve(chain[0] as Choosable, [[]]);
+  assert.equal(found.length, length);
+});

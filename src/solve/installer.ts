@@ -88,6 +88,18 @@ interface Conditional {
   readonly need: Need;
 }
 
+/** A name for which one candidate after the other is tried. */
+interface Choice {
+  readonly name: string;
+  readonly candidates: readonly Choosable[];
+  /** Index of the one that comes next. */
+  next: number;
+  /** Who is to blame if none will do. */
+  readonly conflict: Set<string>;
+  /** What is undone when the next one is tried. */
+  readonly mark: number;
+}
+
 /** The search for one root. */
 class Search {
   readonly chosen = new Map<string, Choosable>();
@@ -111,22 +123,50 @@ class Search {
     return !this.#place(root) && !this.#complete();
   }
 
-  /** Chooses for all names that are needed. Undefined when that is done, else why it can't be. */
+  /**
+   * Chooses for all names that are needed. Undefined when that is done, else why it can't be. The choices stand in a list of our own:
+   * an installation may have more packages than calls fit into the stack.
+   */
   #complete(): Reasons | undefined {
-    const name = this.#mostPressing();
-    if (name === undefined) return undefined;
-    const left = this.#left.get(name);
-    const conflict = new Set([...(this.#needed.get(name) ?? NOBODY), ...(left?.because ?? NOBODY)]);
-    for (const candidate of left?.candidates ?? this.#installer.candidates(name)) {
-      if (++this.#steps > MOST_STEPS) throw GIVEN_UP;
-      const mark = this.#undo.length;
-      const failed = this.#place(candidate) ?? this.#complete();
-      if (!failed) return undefined;
-      while (this.#undo.length > mark) this.#undo.pop()?.();
-      if (!failed.has(name)) return failed;
-      for (const one of failed) if (one !== name) conflict.add(one);
+    const open: Choice[] = [];
+    let failed: Reasons | undefined;
+    for (;;) {
+      if (failed) {
+        // Back to the last choice that is to blame.
+        let last = open.pop();
+        for (; last; last = open.pop()) {
+          while (this.#undo.length > last.mark) this.#undo.pop()?.();
+          if (failed.has(last.name)) break;
+        }
+        if (!last) return failed;
+        for (const one of failed) if (one !== last.name) last.conflict.add(one);
+        open.push(last);
+      } else {
+        const name = this.#mostPressing();
+        if (name === undefined) return undefined;
+        open.push(this.#choice(name));
+      }
+      const choice = open.at(-1) as Choice;
+      const candidate = choice.candidates[choice.next++];
+      if (candidate) {
+        if (++this.#steps > MOST_STEPS) throw GIVEN_UP;
+        failed = this.#place(candidate);
+      } else {
+        open.pop();
+        failed = choice.conflict;
+      }
     }
-    return conflict;
+  }
+
+  #choice(name: string): Choice {
+    const left = this.#left.get(name);
+    return {
+      name,
+      candidates: left?.candidates ?? this.#installer.candidates(name),
+      next: 0,
+      conflict: new Set([...(this.#needed.get(name) ?? NOBODY), ...(left?.because ?? NOBODY)]),
+      mark: this.#undo.length,
+    };
   }
 
   /** A name that is needed and not chosen yet: the one with the fewest left, since it decides most. */
