@@ -65,6 +65,19 @@ export interface InfoReport {
  * @throws UsageError; SourceError and TransferError when nothing of it can be read; InterruptedError
  */
 export async function info(options: InfoOptions): Promise<InfoReport> {
+  const rows: InfoRow[] = [];
+  const told = await eachOffer(options, (row) => void rows.push(row));
+  return { ...told, rows };
+}
+
+/**
+ * The same, row by row in order: of a channel with a million packages none is kept.
+ * @param onRow what it gives is waited for.
+ */
+export async function eachOffer(
+  options: InfoOptions,
+  onRow: (row: InfoRow, about: Pick<InfoReport, "source" | "type">) => void | Promise<void>,
+): Promise<Omit<InfoReport, "rows">> {
   const env = options.env ?? process.env;
   const clock = options.clock ?? systemClock;
   const signal = options.signal ?? new AbortController().signal;
@@ -83,21 +96,33 @@ export async function info(options: InfoOptions): Promise<InfoReport> {
     const context = sourceContext({ ...options, ci }, settings, held);
     const type = named.type ?? inferSourceType(named.text, context) ?? "";
     const source = await openSource(named.text, named.type, context);
-    const told = source.describe
-      ? await described(source.describe(signal), source.what)
-      : await lookedInto(source, named, context.concurrency, retry, signal);
-    if (signal.aborted) throw new InterruptedError();
-    if (told.error && told.rows.length === 0) throw told.error;
+    const about = { source: redactUrl(named.text), type };
+    const rows = source.describe?.(signal) ?? lookedInto(source, named, context.concurrency, retry, signal);
     // What CI's artifacts are called was asked for already; packages in them have names of their own.
     const byName = source.describe !== undefined || !["github", "azure", "pr"].includes(type);
-    const rows = told.rows.filter((row) => wanted(row, byName));
-    const failed = told.error !== undefined || rows.some((row) => "error" in row && row.error);
-    if (nameFilter !== undefined && rows.length > 0 && !rows.some((row) => NAMED.includes(row.kind)))
+    let nothing = true;
+    let failed = false;
+    const kinds = new Set<InfoRow["kind"]>();
+    let error: MirrorError | undefined;
+    try {
+      for await (const row of rows) {
+        nothing = false;
+        if (!wanted(row, byName)) continue;
+        kinds.add(row.kind);
+        failed ||= "error" in row && row.error !== undefined;
+        await onRow(row, about);
+      }
+    } catch (e) {
+      if (nothing) throw e;
+      error = asMirrorError(e, source.what);
+    }
+    if (signal.aborted) throw new InterruptedError();
+    const [kind] = kinds;
+    if (nameFilter !== undefined && kind !== undefined && !NAMED.some((one) => kinds.has(one)))
       warn(
-        `--name-filter ${nameFilter} is about artifacts, these are ${rows[0]?.kind}s: --description-filter chooses among them`,
+        `--name-filter ${nameFilter} is about artifacts, these are ${kind}s: --description-filter chooses among them`,
       );
-    const { error } = told;
-    return { source: redactUrl(named.text), type, rows, ...(error ? { error } : {}), exitCode: failed ? 1 : 0 };
+    return { ...about, ...(error ? { error } : {}), exitCode: failed || error ? 1 : 0 };
   } catch (e) {
     throw signal.aborted ? new InterruptedError(e) : e;
   } finally {
@@ -155,43 +180,43 @@ function filters(options: InfoOptions): (row: InfoRow, byName: boolean) => boole
   };
 }
 
-interface Told {
-  readonly rows: readonly InfoRow[];
-  readonly error?: MirrorError;
-}
+type Found = PackageRef | { readonly fileName: string; readonly origin: string; readonly error: MirrorError };
 
-async function described(offers: AsyncIterable<Offered>, what: string): Promise<Told> {
-  const rows: Offered[] = [];
-  try {
-    for await (const one of offers) rows.push(one);
-  } catch (e) {
-    return { rows, error: asMirrorError(e, what) };
-  }
-  return { rows };
-}
+/** So many packages are looked into before their rows are told. */
+const WINDOW = 500;
 
-async function lookedInto(
+/** Packages as rows, in the source's order. What it named before it failed is told first. */
+async function* lookedInto(
   source: Source,
   named: Named,
   concurrency: number,
   retry: Omit<RetryOptions, "signal">,
   signal: AbortSignal,
-): Promise<Told> {
-  const found: (PackageRef | { fileName: string; origin: string; error: MirrorError })[] = [];
-  let error: MirrorError | undefined;
-  try {
-    for await (const one of packagesOf(source, { signal })) found.push(one);
-  } catch (e) {
-    error = asMirrorError(e, source.what);
-  }
-  const rows: PackageRow[] = [];
-  const numbered = found.map((one, i) => [one, i] as const);
-  const look = async ([one, i]: (typeof numbered)[number]): Promise<void> => {
-    const facts = "error" in one ? one : await packageFacts(one, found.length === 1, retry, signal);
-    rows[i] = { kind: "package", ...facts, take: takeArguments(one, named) };
+): AsyncGenerator<PackageRow> {
+  let window: Found[] = [];
+  let before = 0;
+  const look = async (detailed: boolean): Promise<PackageRow[]> => {
+    const rows: PackageRow[] = [];
+    const numbered = window.map((one, i) => [one, i] as const);
+    const lookInto = async ([one, i]: (typeof numbered)[number]): Promise<void> => {
+      const facts = "error" in one ? one : await packageFacts(one, detailed, retry, signal);
+      rows[i] = { kind: "package", ...facts, take: takeArguments(one, named) };
+    };
+    for await (const _ of pool(numbered, concurrency, lookInto, signal));
+    before += window.length;
+    window = [];
+    return rows.filter((row) => row !== undefined);
   };
-  for await (const _ of pool(numbered, concurrency, look, signal));
-  return { rows: rows.filter((row) => row !== undefined), ...(error ? { error } : {}) };
+  try {
+    for await (const one of packagesOf(source, { signal })) {
+      window.push(one);
+      if (window.length === WINDOW) yield* await look(false);
+    }
+  } catch (e) {
+    yield* await look(before + window.length === 1);
+    throw e;
+  }
+  yield* await look(before + window.length === 1);
 }
 
 /** What `mirror` has to be told to take this package and no other. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -271,6 +271,43 @@ test("services' rows keep the names that the service and the Rust tool gave them
   ]);
   assert.equal(await infoText(reportOf("github"), "table", NOW), "No artifacts found.");
   assert.deepEqual(parse(await infoText(reportOf("azure"), "yaml", NOW)), []);
+});
+
+test("a list too long to be told whole at first says how long it was at the end, in every form, in the source's order", async () => {
+  const channel = temporary();
+  mkdirSync(join(channel, "noarch"));
+  const names = Array.from({ length: 1203 }, (_, i) => `p${i}`).sort();
+  const records = names.map((name) => [
+    `${name}-1-0.conda`,
+    {
+      name,
+      version: "1",
+      build: "0",
+      build_number: 0,
+      depends: name === "p7" ? ["a-very-long-dependency >=1"] : [],
+      sha256: hash("sha256", name),
+    },
+  ]);
+  const index = { info: { subdir: "noarch" }, packages: {}, "packages.conda": Object.fromEntries(records) };
+  writeFileSync(join(channel, "noarch/repodata.json"), JSON.stringify(index));
+  const told = (...args: string[]) => cliRun(["info", channel, "--src-type", "channel", ...args], channel);
+  const json = await told("--json");
+  const rows = JSON.parse(json.out) as Record<string, unknown>[];
+  assert.deepEqual(
+    rows.map((row) => row["name"]),
+    names,
+  );
+  const yaml = await told();
+  assert.deepEqual(parse(yaml.out), rows);
+  assert.match(
+    yaml.out,
+    /^# Packages of .*\n# The command .*\n\n- kind: package\n[\s\S]*\n\n# Total packages found: 1203\n$/,
+  );
+  const table = (await told("--encode", "table")).out.trimEnd().split("\n");
+  assert.deepEqual([table.length, table.at(-1)], [3 + 1203 + 2, "Found 1203 packages."]);
+  assert.match(table[3] as string, /^noarch {2}p0 {5}1 /);
+  assert.match(table.find((line) => / p7 /.test(line)) as string, / a-very-long-dependency >=1$/);
+  assert.deepEqual([json.code, yaml.code], [0, 0]);
 });
 
 test("foreign names can't steer a terminal, in any form", async () => {

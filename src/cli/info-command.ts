@@ -1,6 +1,8 @@
-import { info } from "../info.ts";
+import { asMirrorError, type MirrorError } from "../errors.ts";
+import { eachOffer, type InfoOptions } from "../info.ts";
 import type { InfoFlags } from "./info-flags.ts";
-import { infoText } from "./info-text.ts";
+import { infoWriter } from "./info-text.ts";
+import { lineWriter } from "./line-writer.ts";
 import { ciFilter } from "./mirror-command.ts";
 import { logFailure, openSession } from "./session.ts";
 
@@ -9,7 +11,10 @@ export async function infoCommand(source: string | undefined, flags: InfoFlags):
   const { log, signal, close } = openSession(flags, "stopping");
   const given = <K extends keyof InfoFlags>(key: K) => (flags[key] === undefined ? {} : { [key]: flags[key] });
   try {
-    const report = await info({
+    const encoding = flags.json ? "json" : (flags.encode ?? (process.stdout.isTTY ? "table" : "yaml"));
+    const out = lineWriter(process.stdout);
+    const writer = await infoWriter(encoding, Date.now(), out.line);
+    const options: InfoOptions = {
       ...(source === undefined ? {} : { source }),
       ...given("github"),
       ...given("azure"),
@@ -33,12 +38,23 @@ export async function infoCommand(source: string | undefined, flags: InfoFlags):
       },
       signal,
       onWarning: (message) => log.warn(message),
+    };
+    const failures: MirrorError[] = [];
+    let about = { source: "", type: "" };
+    const told = await eachOffer(options, async (row, of) => {
+      about = of;
+      if ("error" in row && row.error) failures.push(row.error);
+      await writer.row(row, of);
+    }).catch((e: unknown) => {
+      // What was begun is one whole document all the same.
+      if (!writer.telling) throw e;
+      const error = asMirrorError(e, about.source);
+      return { ...about, error, exitCode: error.exitCode };
     });
-    const encoding = flags.json ? "json" : (flags.encode ?? (process.stdout.isTTY ? "table" : "yaml"));
-    process.stdout.write(`${await infoText(report, encoding, Date.now())}\n`);
-    for (const row of report.rows) if ("error" in row && row.error) logFailure(log, row.error, flags.verbose === true);
-    if (report.error) logFailure(log, report.error, flags.verbose === true);
-    return report.exitCode;
+    await writer.end(told);
+    await out.flush();
+    for (const one of [...failures, ...(told.error ? [told.error] : [])]) logFailure(log, one, flags.verbose === true);
+    return told.exitCode;
   } finally {
     close();
   }

@@ -5,36 +5,147 @@ import { bytesText, errorJson } from "./render.ts";
 /** How `info` can print. */
 export type Encoding = "table" | "yaml" | "json";
 
-/** What `info` found, as text that ends without a newline. @param now for ages, in milliseconds since 1970. */
-export async function infoText(report: InfoReport, encoding: Encoding, now: number): Promise<string> {
-  const [only] = report.rows;
-  switch (encoding) {
-    case "json":
-      return JSON.stringify(report.rows.map(rowJson), undefined, 2);
-    case "yaml": {
-      const { stringify } = await import("yaml");
-      const head = [
-        titleOf(report),
-        `Total ${thingsOf(report)} found: ${report.rows.length}`,
-        'The command that takes one is its "mirror"; --name-filter and --description-filter shorten the list',
-      ];
-      const comments = head.map((line) => `# ${oneLine(line)}`).join("\n");
-      return `${comments}\n\n${stringify(report.rows.map(rowJson), { lineWidth: 0 }).trimEnd()}`;
-    }
-    case "table":
-      if (report.rows.length === 1 && only?.kind === "package" && only.details) return packageText(only, now);
-      return tableText(report, now);
-  }
+/** Of so many rows the whole is told before the first, and a table fits all of them; a longer list is told as it comes. */
+const SHORT = 1000;
+
+/** A line of text at a time, without its newline. */
+export type Write = (line: string) => void | Promise<void>;
+
+/** Prints what `info` finds, row by row. */
+export interface InfoWriter {
+  /** Whether some of it was written already. */
+  readonly telling: boolean;
+  row(row: InfoRow, about: About): Promise<void>;
+  /** After the last row. */
+  end(about: About): Promise<void>;
 }
 
-function thingsOf({ type, rows }: InfoReport): string {
+type About = Pick<InfoReport, "source" | "type">;
+
+/** @param now for ages, in milliseconds since 1970. */
+export async function infoWriter(encoding: Encoding, now: number, write: Write): Promise<InfoWriter> {
+  const form = encoding === "json" ? jsonForm() : encoding === "yaml" ? await yamlForm() : tableForm(now);
+  let first: InfoRow[] | undefined = [];
+  let count = 0;
+  const begin = async (rows: readonly InfoRow[], about: About, whole: boolean) => {
+    for (const line of form.head(rows, about, whole)) await write(line);
+    for (const one of rows) for (const line of form.row(one)) await write(line);
+  };
+  return {
+    get telling() {
+      return first === undefined;
+    },
+    async row(row, about) {
+      count++;
+      if (!first) for (const line of form.row(row)) await write(line);
+      else if (first.push(row) > SHORT) {
+        const rows = first;
+        first = undefined;
+        await begin(rows, about, false);
+      }
+    },
+    async end(about) {
+      if (first) await begin(first, about, true);
+      for (const line of form.end(first ? undefined : count, about)) await write(line);
+    },
+  };
+}
+
+/** What `info` found, as text that ends without a newline. @param now for ages, in milliseconds since 1970. */
+export async function infoText(report: InfoReport, encoding: Encoding, now: number): Promise<string> {
+  const lines: string[] = [];
+  const writer = await infoWriter(encoding, now, (line) => void lines.push(line));
+  for (const row of report.rows) await writer.row(row, report);
+  await writer.end(report);
+  return lines.join("\n");
+}
+
+/** How rows are written, as lines. */
+interface Form {
+  /** @param rows those that are known by now: all of them, or else the first. */
+  head(rows: readonly InfoRow[], about: About, whole: boolean): Iterable<string>;
+  row(row: InfoRow): Iterable<string>;
+  /** @param count of all rows, where the head could not tell it. */
+  end(count: number | undefined, about: About): Iterable<string>;
+}
+
+function jsonForm(): Form {
+  let before: string | undefined;
+  return {
+    head: (rows) => (rows.length === 0 ? [] : ["["]),
+    *row(row) {
+      if (before !== undefined) yield `${before},`;
+      before = JSON.stringify(rowJson(row), undefined, 2).replace(/^/gm, "  ");
+    },
+    end: () => (before === undefined ? ["[]"] : [before, "]"]),
+  };
+}
+
+async function yamlForm(): Promise<Form> {
+  const { stringify } = await import("yaml");
+  let empty = true;
+  let things = "";
+  return {
+    head(rows, about, whole) {
+      things = thingsOf(about, rows);
+      const lines = [
+        titleOf(about, things),
+        ...(whole ? [`Total ${things} found: ${rows.length}`] : []),
+        'The command that takes one is its "mirror"; --name-filter and --description-filter shorten the list',
+      ];
+      return [...lines.map((line) => `# ${oneLine(line)}`), ""];
+    },
+    row(row) {
+      empty = false;
+      return [stringify([rowJson(row)], { lineWidth: 0 }).trimEnd()];
+    },
+    end: (count) => [
+      ...(empty ? ["[]"] : []),
+      ...(count === undefined ? [] : ["", `# Total ${things} found: ${count}`]),
+    ],
+  };
+}
+
+function tableForm(now: number): Form {
+  let columns: readonly Column[] = [];
+  let widths: number[] = [];
+  let things = "";
+  let lone: string | undefined;
+  const cells = (row: InfoRow) => columns.map(([, of]) => oneLine(of(row) ?? ""));
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, i) => cell.padEnd(widths[i] as number))
+      .join("  ")
+      .trimEnd();
+  return {
+    head(rows, about, whole) {
+      things = thingsOf(about, rows);
+      const [only] = rows;
+      if (!only) return [`No ${things} found.`];
+      if (rows.length === 1 && only.kind === "package" && only.details) {
+        lone = packageText(only, now);
+        return [];
+      }
+      columns = columnsOf(rows, now).filter(([, of]) => !whole || rows.some((row) => of(row)));
+      widths = columns.map(([heading]) => heading.length);
+      for (const row of rows)
+        for (const [i, cell] of cells(row).entries()) widths[i] = Math.max(widths[i] as number, cell.length);
+      const headings = line(columns.map(([heading]) => heading));
+      if (!whole) return [`${titleOf(about, things)}:`, "", headings];
+      return [`Found ${rows.length} ${rows.length === 1 ? things.replace(/s$/, "") : things}:`, "", headings];
+    },
+    row: (row) => [lone ?? line(cells(row))],
+    end: (count) => (count === undefined ? [] : ["", `Found ${count} ${things}.`]),
+  };
+}
+
+function thingsOf({ type }: About, rows: readonly InfoRow[]): string {
   const kinds = new Set(rows.map((row) => row.kind));
   if (kinds.size === 0) return type === "github" ? "artifacts" : type === "azure" ? "builds" : "packages";
   return kinds.size > 1 ? "offers" : `${[...kinds][0]?.replace("-", " ")}s`;
 }
 
-function titleOf(report: InfoReport): string {
-  const things = thingsOf(report);
+function titleOf(report: About, things: string): string {
   if (report.type === "github" && things === "artifacts") return "GitHub Artifacts";
   if (report.type === "azure" && things === "artifacts") return "Azure DevOps Artifacts";
   if (report.type === "azure" && things === "builds") return `Azure DevOps Builds for ${report.source}`;
@@ -100,25 +211,6 @@ function columnsOf(rows: readonly InfoRow[], now: number): readonly Column[] {
     ...further,
     command,
   ];
-}
-
-function tableText(report: InfoReport, now: number): string {
-  const { rows } = report;
-  const things = thingsOf(report);
-  if (rows.length === 0) return `No ${things} found.`;
-  const columns = columnsOf(rows, now).filter(([, of]) => rows.some((row) => of(row)));
-  const lines = [
-    columns.map(([heading]) => heading),
-    ...rows.map((row) => columns.map(([, of]) => oneLine(of(row) ?? ""))),
-  ];
-  const widths = columns.map((_, i) => Math.max(...lines.map((line) => (line[i] as string).length)));
-  const table = lines.map((line) =>
-    line
-      .map((cell, i) => cell.padEnd(widths[i] as number))
-      .join("  ")
-      .trimEnd(),
-  );
-  return [`Found ${rows.length} ${rows.length === 1 ? things.replace(/s$/, "") : things}:`, "", ...table].join("\n");
 }
 
 const DAY = 86_400_000;
