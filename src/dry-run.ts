@@ -17,52 +17,71 @@ export async function describePlan(
   options: { onConflict: OnConflict; concurrency: number; signal: AbortSignal },
 ): Promise<PlannedStep[]> {
   const described: PlannedStep[] = [];
-  const numbered = plan.map((step, i) => [step, i] as const);
-  const one = async ([step, i]: readonly [Step<PackageRef>, number]): Promise<void> => {
-    described[i] = await describe(step, options.onConflict, options.signal);
+  const unclear: [step: Unclear, place: number][] = [];
+  for (const [i, step] of plan.entries()) {
+    const clear = describe(step);
+    if (clear) described[i] = clear;
+    else unclear.push([step as Unclear, i]);
+  }
+  const one = async ([step, i]: (typeof unclear)[number]): Promise<void> => {
+    described[i] = await lookInto(step, options.onConflict, options.signal);
   };
-  for await (const _ of pool(numbered, options.concurrency, one, options.signal));
+  for await (const _ of pool(unclear, options.concurrency, one, options.signal));
   return described.filter((d) => d !== undefined);
 }
 
-async function describe(step: Step<PackageRef>, onConflict: OnConflict, signal: AbortSignal): Promise<PlannedStep> {
-  const { fileName, origin } = step.offer;
-  const said = (what: PlannedStep["do"], subdir: string | undefined, bytes: number | undefined): PlannedStep => ({
+/** What becomes of it shows inside the package. */
+type Unclear = Extract<Step<PackageRef>, { readonly do: "add" | "compare" }>;
+
+/** Undefined where the package has to be looked into. */
+function describe(step: Step<PackageRef>): PlannedStep | undefined {
+  const { offer } = step;
+  switch (step.do) {
+    case "keep":
+    case "skip":
+      return said(step.do, offer, step.present.subdir, step.present.fileSize);
+    case "replace":
+      return said("replace", offer, step.was.subdir, offer.size);
+    case "refuse":
+      return { ...said("refuse", offer, undefined, offer.size), error: step.error };
+    case "add":
+      return offer.subdir === undefined ? undefined : said("add", offer, offer.subdir, offer.size);
+    case "compare":
+      return undefined;
+  }
+}
+
+async function lookInto(step: Unclear, onConflict: OnConflict, signal: AbortSignal): Promise<PlannedStep> {
+  const { offer } = step;
+  try {
+    const { subdir, size } = await peek(offer, signal);
+    const there = step.do === "compare" ? step.present.find((p) => p.subdir === subdir) : undefined;
+    if (!there) return said("add", offer, subdir, size);
+    if (there.fileSize === size || (there.unpacked && (there.recorded?.size ?? size) === size))
+      return said("keep", offer, subdir, size);
+    if (onConflict === "error") throw conflict(offer.fileName, there, offer.origin, `${size} bytes`);
+    return said(onConflict, offer, subdir, size);
+  } catch (e) {
+    // A server without ranges: what is inside shows only when it is fetched.
+    if (e instanceof TransferError && e.code === "SERVER_ERROR" && !e.mayPass)
+      return said("add", offer, undefined, offer.size);
+    return { ...said("refuse", offer, undefined, offer.size), error: asMirrorError(e, offer.fileName) };
+  }
+}
+
+function said(
+  what: PlannedStep["do"],
+  { fileName, origin }: PackageRef,
+  subdir: string | undefined,
+  bytes: number | undefined,
+): PlannedStep {
+  return {
     do: what,
     fileName,
     origin,
     ...(subdir === undefined ? {} : { subdir }),
     ...(bytes === undefined ? {} : { bytes }),
-  });
-  switch (step.do) {
-    case "keep":
-    case "skip":
-      return said(step.do, step.present.subdir, step.present.fileSize);
-    case "replace":
-      return said("replace", step.was.subdir, step.offer.size);
-    case "refuse":
-      return { ...said("refuse", undefined, step.offer.size), error: step.error };
-    case "add":
-    case "compare": {
-      try {
-        const { subdir, size } =
-          step.offer.subdir !== undefined && step.do === "add"
-            ? { subdir: step.offer.subdir, size: step.offer.size }
-            : await peek(step.offer, signal);
-        const there = step.do === "compare" ? step.present.find((p) => p.subdir === subdir) : undefined;
-        if (!there) return said("add", subdir, size);
-        if (there.fileSize === size || (there.unpacked && (there.recorded?.size ?? size) === size))
-          return said("keep", subdir, size);
-        if (onConflict === "error") throw conflict(fileName, there, origin, `${size} bytes`);
-        return said(onConflict, subdir, size);
-      } catch (e) {
-        // A server without ranges: what is inside shows only when it is fetched.
-        if (e instanceof TransferError && e.code === "SERVER_ERROR" && !e.mayPass)
-          return said("add", undefined, step.offer.size);
-        return { ...said("refuse", undefined, step.offer.size), error: asMirrorError(e, fileName) };
-      }
-    }
-  }
+  };
 }
 
 async function peek(ref: PackageRef, signal: AbortSignal): Promise<{ subdir: string; size: number }> {

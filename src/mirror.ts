@@ -51,17 +51,18 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
     for await (const { refs, last } of rounds(following, run)) {
       const plans = await planFor(refs, run);
       if (options.dryRun) {
-        const some = await told(plans, run);
-        const more = await told(await planFor(await needed(options, some.would, refs, following, run), run), run);
+        const some = await told(plans, run, withDeps);
+        const needs = await needed(options, some.would, refs, following, run);
+        const more = await told(await planFor(needs, run), run, false);
         if (last && withDeps) guard(following, run.removal);
         tally.add([...some.would, ...more.would].filter((w) => w.outcome.outcome === "failed"));
-        plan.push(...some.plan, ...more.plan);
+        for (const step of [...some.plan, ...more.plan]) plan.push(step);
         continue;
       }
       const results = await carryOut(plans, run);
       const more = await needed(options, results, refs, following, run);
       if (last && withDeps) guard(following, run.removal);
-      if (more.length > 0) results.push(...(await carryOut(await planFor(more, run), run)));
+      if (more.length > 0) for (const one of await carryOut(await planFor(more, run), run)) results.push(one);
       // What failed may be what the packages that came need: then what they replace has to stay.
       const lost = results.filter((r) => isFailure(r.outcome));
       if (lost.length > 0) following.incomplete = true;
@@ -77,7 +78,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       if (run.signal.aborted) break;
     }
     if (!options.dryRun) return makeReport(run, began, following.failures, tally, { following });
-    plan.push(...run.targets.flatMap((target) => goingSteps(target, following, run)));
+    for (const target of run.targets) for (const step of goingSteps(target, following, run)) plan.push(step);
     return makeReport(run, began, following.failures, tally, { plan, following });
   } finally {
     await run.close();
@@ -137,8 +138,14 @@ async function needed(
   return offers;
 }
 
-/** What a dry run tells, and what would become of each package. */
-async function told(plans: readonly TargetPlan[], run: Run): Promise<{ plan: PlannedStep[]; would: Brought[] }> {
+/**
+ * What a dry run tells, and what would become of packages: of those that fail, and of all of them where somebody asks what they need.
+ */
+async function told(
+  plans: readonly TargetPlan[],
+  run: Run,
+  needing: boolean,
+): Promise<{ plan: PlannedStep[]; would: Brought[] }> {
   const { describePlan } = await import("./dry-run.ts");
   const plan: PlannedStep[] = [];
   const would: Brought[] = [];
@@ -151,7 +158,8 @@ async function told(plans: readonly TargetPlan[], run: Run): Promise<{ plan: Pla
         const refused = failed(fileName, origin, error);
         would.push({ target, outcome: refused });
         run.emit({ type: "finished", result: refused });
-      } else if (subdir !== undefined) would.push({ target, outcome: { outcome: "kept", fileName, subdir, origin } });
+      } else if (subdir !== undefined && needing)
+        would.push({ target, outcome: { outcome: "kept", fileName, subdir, origin } });
     }
   }
   return { plan, would };

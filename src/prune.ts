@@ -211,7 +211,7 @@ async function explained(text: string, { store, subdirs, rules, signal }: Run): 
   const out = [];
   for (const subdir of subdirs) {
     const { index } = await readIndex(store, subdir, signal);
-    out.push(...explainRecords(index, subdir, asked, { channel: store.where, subdir }, rules));
+    for (const one of explainRecords(index, subdir, asked, { channel: store.where, subdir }, rules)) out.push(one);
     letGo(index.bytes);
   }
   return out;

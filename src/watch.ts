@@ -8,8 +8,8 @@ import { systemClock } from "./transfer/retry.ts";
 export interface WatchOptions extends MirrorOptions {
   /** Milliseconds from the end of one round to the beginning of the next. */
   readonly intervalMs: number;
-  /** Told what became of each round. */
-  readonly onRound?: (round: Round) => void;
+  /** Told what became of each round. A promise that it gives is waited for. */
+  readonly onRound?: (round: Round) => unknown;
 }
 
 /** One run of `mirror`: its report, or why it could not begin. */
@@ -28,11 +28,11 @@ export async function watch(options: WatchOptions): Promise<void> {
   for (let first = true; !signal.aborted; first = false) {
     try {
       const report = await mirror({ ...options, answers, artifacts });
-      options.onRound?.({ report });
+      await options.onRound?.({ report });
     } catch (e) {
       if (first && e instanceof UsageError) throw e;
       const error = asMirrorError(e, "watch");
-      if (!(error instanceof InterruptedError)) options.onRound?.({ error });
+      if (!(error instanceof InterruptedError)) await options.onRound?.({ error });
     }
     await clock.sleep(options.intervalMs, signal).catch(() => undefined);
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { indexChannel } from "../src/index-channel.ts";
@@ -369,6 +369,25 @@ test("several targets get what each lacks", async () => {
     [3, 0],
   ]);
   for (const target of [one, two]) assert.deepEqual(listed(target, "linux-64"), [b.fileName, c.fileName]);
+});
+
+test("a dry run tells of as many packages that go as there are", async () => {
+  const [source, target] = [temporary(), temporary()];
+  const count = 150_000;
+  const indexOf = (names: readonly string[]) => {
+    const records = names.map((name) => [`${name}-1-0.conda`, { name, version: "1", build: "0", build_number: 0 }]);
+    return JSON.stringify({ info: { subdir: "noarch" }, packages: {}, "packages.conda": Object.fromEntries(records) });
+  };
+  for (const [folder, names] of [
+    [source, []],
+    [target, Array.from({ length: count }, (_, i) => `p${i}`)],
+  ] as const) {
+    mkdirSync(join(folder, "noarch"));
+    writeFileSync(join(folder, "noarch/repodata.json"), indexOf(names));
+  }
+  const asked = { sources: [source], sourceType: "channel", target, delete: true, maxDelete: "100%", dryRun: true };
+  const { plan } = await runAt(NOW, asked);
+  assert.deepEqual([plan?.length, plan?.[0]?.do], [count, "remove"]);
 });
 
 test("while a package does not come, nothing goes that a client may need in its place", async () => {

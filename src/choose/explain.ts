@@ -135,7 +135,7 @@ export function explainRecords(
       const at = index.maps[map].spans[entry * SPAN + 2] as number;
       return { subdir, fileName: recordAt(index, place).fileName, fields: fieldsAt(text, at, EVERYTHING) };
     });
-    out.push(...explain(candidates, asked, where, rules));
+    for (const one of explain(candidates, asked, where, rules)) out.push(one);
   }
   return out;
 }

@@ -2,8 +2,9 @@ import { asMirrorError, type MirrorError } from "../errors.ts";
 import { eachOffer, type InfoOptions } from "../info.ts";
 import type { InfoFlags } from "./info-flags.ts";
 import { infoWriter } from "./info-text.ts";
-import { lineWriter } from "./line-writer.ts";
+
 import { ciFilter } from "./mirror-command.ts";
+import { openOutput } from "./output.ts";
 import { logFailure, openSession } from "./session.ts";
 
 /** `info`: parse, call the library, print. Gives the exit code. */
@@ -12,7 +13,7 @@ export async function infoCommand(source: string | undefined, flags: InfoFlags):
   const given = <K extends keyof InfoFlags>(key: K) => (flags[key] === undefined ? {} : { [key]: flags[key] });
   try {
     const encoding = flags.json ? "json" : (flags.encode ?? (process.stdout.isTTY ? "table" : "yaml"));
-    const out = lineWriter(process.stdout);
+    const out = openOutput(process.stdout);
     const writer = await infoWriter(encoding, Date.now(), out.line);
     const options: InfoOptions = {
       ...(source === undefined ? {} : { source }),

@@ -3,7 +3,7 @@ import { runJobs } from "../jobs.ts";
 import { type JobResult, writeRunReport } from "../run-report.ts";
 import { eventTeller, flagSettings } from "./mirror-command.ts";
 import type { MirrorFlags } from "./mirror-flags.ts";
-import { planText, summaryText } from "./render.ts";
+import { planLines, summaryText } from "./render.ts";
 import { logFailure, openSession } from "./session.ts";
 
 /** `mirror --config FILE` without a source: runs the jobs of the file. Gives the exit code. */
@@ -19,7 +19,7 @@ export async function jobsCommand(config: string, flags: MirrorFlags): Promise<n
     if (error) logFailure(log, error, verbose);
     for (const target of report?.targets ?? []) if (target.error) logFailure(log, target.error, verbose);
     if (flags.json || flags.quiet) return;
-    const text = report?.plan ? planText(report.plan) : report ? summaryText(report) : "";
+    const text = report?.plan ? [...planLines(report.plan)].join("\n") : report ? summaryText(report) : "";
     const why = WHY[status];
     process.stdout.write(`${[`${name}:`, text, why && text ? `(${why})` : why].filter((t) => t).join(" ")}\n`);
   };

@@ -7,7 +7,8 @@ import type { CiFilter, MirrorOptions } from "../run.ts";
 import { reported } from "../run-report.ts";
 import { choiceOptions, explanationText } from "./choice-flags.ts";
 import type { MirrorFlags } from "./mirror-flags.ts";
-import { bytesText, planText, reportJson, summaryText } from "./render.ts";
+import { openOutput } from "./output.ts";
+import { bytesText, planLines, reportJson, summaryText } from "./render.ts";
 import { logFailure, openSession, type Session, s3Settings } from "./session.ts";
 
 /** `mirror`: parse, call the library, print. Gives the exit code. */
@@ -23,7 +24,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
     const work = () => mirror(mirrorOptions(sources, flags, session));
     const report = await (flags.report === undefined ? work() : reported(flags.report, work));
     session.progress.stop();
-    tellReport(report, flags, session.log);
+    await tellReport(report, flags, session.log);
     return report.exitCode;
   } finally {
     session.close();
@@ -120,12 +121,16 @@ export function ciFilter(flags: MirrorFlags): CiFilter {
 }
 
 /** What a run came to: to stdout as text or JSON, targets that were not indexed to the log. */
-export function tellReport(report: MirrorReport, flags: MirrorFlags, log: Logger): void {
+export async function tellReport(report: MirrorReport, flags: MirrorFlags, log: Logger): Promise<void> {
   for (const { error } of report.targets) if (error) logFailure(log, error, flags.verbose === true);
-  if (flags.json) process.stdout.write(`${reportJson(report)}\n`);
-  else if (report.explanations) process.stdout.write(`${explanationText(report.explanations)}\n`);
-  else if (report.plan) process.stdout.write(`${planText(report.plan)}\n`);
-  else if (!flags.quiet) process.stdout.write(`${summaryText(report)}\n`);
+  const out = openOutput(process.stdout);
+  if (flags.json) {
+    for (const piece of reportJson(report)) await out.write(piece);
+    await out.line("");
+  } else if (report.explanations) await out.line(explanationText(report.explanations));
+  else if (report.plan) for (const line of planLines(report.plan)) await out.line(line);
+  else if (!flags.quiet) await out.line(summaryText(report));
+  await out.flush();
 }
 
 function logOutcome(log: Logger, result: Outcome, verbose: boolean): void {

@@ -35,16 +35,24 @@ export function errorJson(error: MirrorError): Record<string, string> {
   return { code: error.code, what: error.what, why: error.why, next: error.next };
 }
 
-/** The report as the one JSON document of --json. */
-export function reportJson(report: MirrorReport): string {
-  const step = <T extends Outcome | PlannedStep>(s: T) =>
-    "error" in s && s.error ? { ...s, error: errorJson(s.error) } : s;
-  return JSON.stringify({
-    ...report,
-    targets: report.targets.map((t) => (t.error ? { ...t, error: errorJson(t.error) } : t)),
-    packages: report.packages.map(step),
-    ...(report.plan ? { plan: report.plan.map(step) } : {}),
-  });
+/** The report as the one JSON document of --json, piece by piece: of a plan of millions no string could hold it. */
+export function* reportJson(report: MirrorReport): Generator<string> {
+  const { packages, plan, ...rest } = report;
+  const targets = report.targets.map((t) => (t.error ? { ...t, error: errorJson(t.error) } : t));
+  yield JSON.stringify({ ...rest, targets }).slice(0, -1);
+  yield* listJson("packages", packages);
+  if (plan) yield* listJson("plan", plan);
+  yield "}";
+}
+
+function* listJson(key: string, list: readonly (Outcome | PlannedStep)[]): Generator<string> {
+  yield `,"${key}":[`;
+  let comma = "";
+  for (const one of list) {
+    yield comma + JSON.stringify("error" in one && one.error ? { ...one, error: errorJson(one.error) } : one);
+    comma = ",";
+  }
+  yield "]";
 }
 
 /** The last line of a run, and one for each of several targets. */
@@ -66,20 +74,18 @@ export function summaryText(report: MirrorReport): string {
 }
 
 /** The plan of a dry run, a line a package and one in all. */
-export function planText(plan: readonly PlannedStep[]): string {
-  const lines = plan.map(
-    (s) =>
-      `${s.do.padEnd(7)} ${s.subdir ?? "?"}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}${s.target === undefined ? "" : ` → ${s.target}`}${s.error ? `  (${s.error.what.replace(`${s.fileName}: `, "")})` : ""}`,
-  );
-  const counts = (["add", "replace", "remove", "keep", "skip", "refuse"] as const)
-    .map((what) => {
-      const steps = plan.filter((s) => s.do === what);
-      return steps.length > 0
-        ? `${steps.length} ${what} (${bytesText(steps.reduce((sum, s) => sum + (s.bytes ?? 0), 0))})`
-        : "";
-    })
-    .filter((t) => t !== "");
-  return [...lines, `plan: ${counts.join(", ") || "nothing to do"}; nothing was changed`].join("\n");
+export function* planLines(plan: readonly PlannedStep[]): Generator<string> {
+  const counted = new Map<PlannedStep["do"], { count: number; bytes: number }>();
+  for (const s of plan) {
+    yield `${s.do.padEnd(7)} ${s.subdir ?? "?"}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}${s.target === undefined ? "" : ` → ${s.target}`}${s.error ? `  (${s.error.what.replace(`${s.fileName}: `, "")})` : ""}`;
+    const { count, bytes } = counted.get(s.do) ?? { count: 0, bytes: 0 };
+    counted.set(s.do, { count: count + 1, bytes: bytes + (s.bytes ?? 0) });
+  }
+  const counts = (["add", "replace", "remove", "keep", "skip", "refuse"] as const).flatMap((what) => {
+    const of = counted.get(what);
+    return of ? [`${of.count} ${what} (${bytesText(of.bytes)})`] : [];
+  });
+  yield `plan: ${counts.join(", ") || "nothing to do"}; nothing was changed`;
 }
 
 /** The report of `index` as the one JSON document of --json. */

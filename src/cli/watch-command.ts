@@ -13,7 +13,7 @@ export async function watchCommand(
 ): Promise<number> {
   const session = openSession(flags, "indexing what is finished");
   const { log, progress, signal, close } = session;
-  const onRound = (round: Round): void => {
+  const onRound = async (round: Round): Promise<void> => {
     progress.reset();
     if ("error" in round) {
       logFailure(log, round.error, flags.verbose === true);
@@ -22,7 +22,7 @@ export async function watchCommand(
     }
     const { added, replaced, failed, plan, kept } = round.report;
     // Most rounds find nothing new, and say so to those who want to know all.
-    if (flags.json || plan || added + replaced + failed > 0) tellReport(round.report, flags, log);
+    if (flags.json || plan || added + replaced + failed > 0) await tellReport(round.report, flags, log);
     else log.debug(`nothing new, ${kept} kept`);
   };
   const options = mirrorOptions(sources, flags, session);
@@ -43,8 +43,8 @@ export async function watchCommand(
       onEvent,
       intervalMs,
       signal,
-      onRound(round) {
-        onRound(round);
+      async onRound(round) {
+        await onRound(round);
         before = now;
         now = new Set();
       },

@@ -40,7 +40,7 @@ async function filesOf(path: string): Promise<string[]> {
         if (e.code === "ENOENT" || e.code === "ELOOP") return undefined;
         throw unreadable(match, e);
       });
-      if (there?.isDirectory()) matches.push(...(await inFolder(match)));
+      if (there?.isDirectory()) for (const inside of await inFolder(match)) matches.push(inside);
       else if (there && formatOf(match)) matches.push(match);
     }
     if (matches.length > 0) return [...new Set(matches)].sort();

@@ -1,14 +1,16 @@
 /** As many characters are gathered before they are written. */
 const CHUNK = 64 * 1024;
 
-/** Writes long output line by line, no faster than it is read. */
-export interface LineWriter {
+/** Writes long output piece by piece, no faster than it is read. */
+export interface Output {
+  write(text: string): void | Promise<void>;
+  /** The same, and a newline. */
   line(text: string): void | Promise<void>;
   /** Writes what was gathered. */
   flush(): Promise<void>;
 }
 
-export function lineWriter(stream: NodeJS.WritableStream & { readonly destroyed?: boolean }): LineWriter {
+export function openOutput(stream: NodeJS.WritableStream & { readonly destroyed?: boolean }): Output {
   let gathered: string[] = [];
   let length = 0;
   const flush = async (): Promise<void> => {
@@ -25,12 +27,12 @@ export function lineWriter(stream: NodeJS.WritableStream & { readonly destroyed?
       for (const event of ["drain", "close", "error"]) stream.on(event, goOn);
     });
   };
-  return {
-    line(text) {
-      gathered.push(text, "\n");
-      length += text.length + 1;
-      return length < CHUNK ? undefined : flush();
-    },
-    flush,
+  const write = (...texts: string[]): void | Promise<void> => {
+    for (const text of texts) {
+      gathered.push(text);
+      length += text.length;
+    }
+    return length < CHUNK ? undefined : flush();
   };
+  return { write, line: (text) => write(text, "\n"), flush };
 }
