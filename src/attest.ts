@@ -11,6 +11,8 @@ const MAX_SIDECAR = 4 * 1024 * 1024;
 
 /** A sidecar on its way: fetched once, for as many targets as want it. */
 export interface Attested {
+  /** The sidecar, as it is. */
+  readonly bytes: Uint8Array;
   /**
    * Puts it beside the package in a target: under its hash first, then under the name that clients ask for (CEP 50 §Mirrors). An
    * older one stays under its own hash.
@@ -19,13 +21,13 @@ export interface Attested {
 }
 
 /**
- * The sidecar that a package's record promises (CEP 50: `attestations_sha256`), as it is, for targets that have a place for it; to
- * be put there before the record is published. Undefined where none is promised, or wanted.
+ * The sidecar that a package's record promises (CEP 50: `attestations_sha256`), as it is, for targets that have a place for it or
+ * take what it holds; to be put there before the record is published. Undefined where none is promised, or wanted.
  * @throws PackageError BAD_METADATA where there is none, or one that is no sidecar; TransferError HASH_MISMATCH
  */
 export async function attested(ref: PackageRef, targets: readonly Target[], run: Run): Promise<Attested | undefined> {
   const { attestations, fileName, subdir } = ref;
-  if (!attestations || !targets.some((t) => t.sidecars)) return undefined;
+  if (!attestations || !targets.some((t) => t.sidecars || t.attests)) return undefined;
   const { sha256 } = attestations;
   const pathIn = (folder: string) => `${folder}/${fileName}.sigs`;
   const isIt = (bytes: Uint8Array | undefined) => bytes !== undefined && hash("sha256", bytes, "hex") === sha256;
@@ -36,6 +38,7 @@ export async function attested(ref: PackageRef, targets: readonly Target[], run:
   }
   const bytes = found ?? (await fetched(ref, sha256, run));
   return {
+    bytes,
     async put({ sidecars }, folder) {
       if (!sidecars) return;
       const path = pathIn(folder);

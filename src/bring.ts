@@ -84,7 +84,8 @@ export async function bring(
   const takeOne = async ({ target, there }: Wanting): Promise<Brought> => {
     try {
       const { onConflict, signal } = run;
-      const options = { onConflict, origin, warn, signal, ...(ref.sidecars ? { sidecars: ref.sidecars() } : {}) };
+      const beside = sidecar ? { attested: sidecar.bytes } : ref.sidecars ? { sidecars: ref.sidecars() } : {};
+      const options = { onConflict, origin, warn, signal, ...beside };
       const { outcome, addition } = await target.take(received, there, options);
       // Before its record is published, and only beside the bytes that they are about.
       if (addition || (outcome === "kept" && ref.current)) await sidecar?.put(target, subdir);

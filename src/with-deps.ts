@@ -1,15 +1,18 @@
 import { join } from "node:path";
 import type { Brought } from "./bring.ts";
+import { compact } from "./conda/json-bytes.ts";
 import { type SourceError, UsageError } from "./errors.ts";
+import { findRecord } from "./index/repodata.ts";
 import { readPackage } from "./package/read.ts";
 import type { Run } from "./run.ts";
 import { openGate } from "./solve/channel-gate.ts";
 import { closure, type Root } from "./solve/closure.ts";
 import { channelAddress } from "./source/channel-address.ts";
+import { readWholeIndex } from "./source/channel-index.ts";
 import { type ChannelPlace, openChannelPlace } from "./source/channel-place.ts";
 import { localSource } from "./source/local.ts";
 import type { PackageRef } from "./source/source.ts";
-import { urlSource } from "./source/url.ts";
+import { knownFrom, promisedBy, urlSource } from "./source/url.ts";
 import { thisPlatform } from "./this-platform.ts";
 import { readAtPlace } from "./transfer/read-at-place.ts";
 import { redactUrl } from "./transfer/redact.ts";
@@ -68,16 +71,38 @@ export async function dependencies(
   }
   const offers: PackageRef[] = [];
   const { base } = place.address;
+  const recordOf = recordsOf(place, run.signal);
   for (const { subdir, fileName } of needed.values()) {
-    const source =
-      "folder" in base
-        ? localSource(join(base.folder, subdir, fileName))
-        : urlSource(new URL(`${subdir}/${encodeURIComponent(fileName)}`, base.url).toString(), run.sourceContext);
-    for await (const ref of source.packages(run.signal)) offers.push(ref);
+    if ("folder" in base) {
+      const path = join(base.folder, subdir, fileName);
+      const record = await recordOf(subdir, fileName);
+      const known = record ? { ...knownFrom(record), ...promisedBy(record, (s) => place.package(`${path}${s}`)) } : {};
+      for await (const ref of localSource(path).packages(run.signal)) offers.push({ ...ref, ...known });
+    } else {
+      const url = new URL(`${subdir}/${encodeURIComponent(fileName)}`, base.url).toString();
+      for await (const ref of urlSource(url, run.sourceContext).packages(run.signal)) offers.push(ref);
+    }
   }
   // A package for no platform in particular need not fit them all.
   const failed = [...unsolvable].filter(([root]) => !solved.has(root));
   return { offers, unsolvable: failed.map(([{ fileName }, error]) => ({ fileName, error })) };
+}
+
+/** Looks records up in the indexes of a channel's folder, as those of addresses are: they promise hashes and attestations, and are published. */
+function recordsOf(
+  place: ChannelPlace,
+  signal: AbortSignal,
+): (subdir: string, fileName: string) => Promise<Uint8Array | undefined> {
+  const indexes = new Map<string, ReturnType<typeof readWholeIndex>>();
+  return async (subdir, fileName) => {
+    const known = indexes.get(subdir) ?? readWholeIndex(place, subdir, signal);
+    indexes.set(subdir, known);
+    const upstream = await known;
+    if (!upstream || upstream === "unchanged") return undefined;
+    const record = findRecord(upstream.index, fileName);
+    // A copy: the index it lies in is let go.
+    return record && Uint8Array.from(compact(record));
+  };
 }
 
 async function rootsOf(results: readonly Brought[], refs: readonly PackageRef[], signal: AbortSignal): Promise<Root[]> {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -189,6 +190,52 @@ test("a whole channel goes to prefix.dev with the attestations that it has", asy
   assert.equal(attestationOf(server, b), undefined);
   const again = await run(server, options);
   assert.deepEqual([again.report.kept, server.uploads.length], [2, 2]);
+});
+
+test("attestations are held to what records promise: those of a channel, and of dependencies by address and from a folder", async () => {
+  const app = buildConda({ name: "app", depends: ["a"] });
+  const channel = temporary();
+  await mirror({ sources: written(temporary(), [a]), target: channel, env: {} });
+  const sidecar = Buffer.from(`[${bundleAbout(a)}]`);
+  const sha256 = createHash("sha256").update(sidecar).digest("hex");
+  const json = join(channel, "noarch/repodata.json");
+  const index = JSON.parse(readFileSync(json, "utf8"));
+  index["packages.conda"][a.fileName].attestations_sha256 = sha256;
+  for (const path of readdirSync(join(channel, "noarch"), { encoding: "utf8" }))
+    if (/zst$|shards/.test(path)) rmSync(join(channel, "noarch", path), { recursive: true });
+  writeFileSync(json, JSON.stringify(index));
+  // About the package too, and not what its record promises.
+  const other = Buffer.from(`[${bundleAbout(a, ', "other": 1')}]`);
+  for (const [promised, good] of [
+    [sidecar, true],
+    [other, false],
+    [undefined, false],
+  ] as const) {
+    const sigs = join(channel, "noarch", `${a.fileName}.sigs`);
+    writeFileSync(sigs, other);
+    rmSync(`${sigs}.${sha256}`, { force: true });
+    if (promised) writeFileSync(`${sigs}.${sha256}`, promised);
+    const files = readdirSync(join(channel, "noarch"), { withFileTypes: true }).filter((f) => f.isFile());
+    const { url } = await fileServer(
+      Object.fromEntries(files.map(({ name }) => [`noarch/${name}`, readFileSync(join(channel, "noarch", name))])),
+    );
+    const settings = { retry_attempts: 0 };
+    const withApp = { sources: written(temporary(), [app]), settings };
+    for (const options of [
+      { sources: [url], sourceType: "channel", settings },
+      { ...withApp, withDeps: url },
+      { ...withApp, withDeps: channel },
+    ]) {
+      const server = await serviceServer(prefixDev);
+      const { report, said } = await run(server, { env: server.env, ...options });
+      const told = `${JSON.stringify(options)} ${said}`;
+      assert.equal(report.exitCode === 0, good, told);
+      const sent = attestationOf(server, a);
+      assert.deepEqual(sent && JSON.parse(sent), good ? JSON.parse(bundleAbout(a)) : undefined, told);
+      const names = server.uploads.map((u) => partsOf(u)?.[0]?.fileName);
+      assert.equal(names.includes(a.fileName), good, told);
+    }
+  }
 });
 
 test("an attestation that can't be read now keeps its package back", async () => {

@@ -75,14 +75,8 @@ export function urlRef(
   });
   // A signed address is for one file.
   const sidecars = () => (url.includes("?") ? [] : SIDECARS.map((suffix) => place(`${url}${suffix}`)));
-  const promised = known.record && recordFacts(known.record).attestations;
-  const isHash = typeof promised === "string" && /^[0-9a-f]{64}$/.test(promised);
-  const attestations =
-    isHash && !url.includes("?")
-      ? { attestations: { sha256: promised, place: () => place(`${url}.sigs.${promised}`) } }
-      : {};
   return {
-    ...attestations,
+    ...(url.includes("?") ? {} : promisedBy(known.record, (suffix) => place(`${url}${suffix}`))),
     ...place(url),
     fileName,
     key: url,
@@ -90,6 +84,16 @@ export function urlRef(
     sidecars,
     ...known,
   };
+}
+
+/** The attestations that a record promises (CEP 50), where it names a hash. @param beside where what has the package's name and this suffix lies */
+export function promisedBy(
+  record: Uint8Array | undefined,
+  beside: (suffix: string) => Place,
+): Pick<PackageRef, "attestations"> {
+  const promised = record && recordFacts(record).attestations;
+  if (typeof promised !== "string" || !/^[0-9a-f]{64}$/.test(promised)) return {};
+  return { attestations: { sha256: promised, place: () => beside(`.sigs.${promised}`) } };
 }
 
 /**

@@ -33,14 +33,25 @@ export async function readAttestations(paths: readonly string[]): Promise<Attest
 const MAX_SIDECAR = 4 * 1024 * 1024;
 
 /**
- * The bundle about a package that the source has beside it; undefined where there is none.
+ * The bundle about a package that its record promises, or else that the source has beside it; undefined where there is none.
  * @throws TransferError when there may be one, and it can't be read
  */
 export async function carried(
-  { sha256, sidecars, warn }: Upload,
+  { fileName, sha256, sidecars, attested, warn }: Upload,
   retry: Omit<RetryOptions, "signal">,
   signal: AbortSignal,
 ): Promise<string | undefined> {
+  const bundleIn = (bytes: Uint8Array, origin: string): string | undefined => {
+    try {
+      const bundle = bundlesIn(Buffer.from(bytes).toString("utf8"), (why) => new Error(why)).get(sha256);
+      if (bundle === undefined) warn(`${origin} is about other bytes, and is not passed along`);
+      return bundle;
+    } catch (e) {
+      warn(`${origin} is not passed along: ${(e as Error).message}`);
+      return undefined;
+    }
+  };
+  if (attested) return bundleIn(attested, `${fileName}.sigs`);
   for (const place of sidecars) {
     let bytes: Uint8Array;
     try {
@@ -50,13 +61,8 @@ export async function carried(
       if (e instanceof TransferError && (e.code === "NOT_FOUND" || e.code === "REFUSED")) continue;
       throw e;
     }
-    try {
-      const bundle = bundlesIn(Buffer.from(bytes).toString("utf8"), (why) => new Error(why)).get(sha256);
-      if (bundle !== undefined) return bundle;
-      warn(`${place.origin} is about other bytes, and is not passed along`);
-    } catch (e) {
-      warn(`${place.origin} is not passed along: ${(e as Error).message}`);
-    }
+    const bundle = bundleIn(bytes, place.origin);
+    if (bundle !== undefined) return bundle;
   }
   return undefined;
 }

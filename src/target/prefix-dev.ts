@@ -27,6 +27,7 @@ export async function openPrefixDev(text: string, context: TargetContext): Promi
   const service: Service = {
     where: channelUrl,
     name: NAME,
+    attests: true,
     index: channelIndex(
       async (path) => ({ url: `${reading}/${path}`, authorization: `Bearer ${await key.token()}` }),
       REFUSALS.key,

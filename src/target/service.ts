@@ -20,6 +20,8 @@ export interface Service {
   /** What it is called, in errors. */
   readonly name: string;
   readonly index: ServiceIndex;
+  /** Whether it takes attestations along with packages. */
+  readonly attests?: true;
   /**
    * Sends a package, in one or several requests. "exists" when the service has a file of this name and `replace` is not set.
    * It is called again after errors that may pass.
@@ -34,6 +36,8 @@ export interface Upload extends Received {
   readonly body: Body;
   /** Where its attestations may lie. */
   readonly sidecars: readonly Place[];
+  /** The sidecar that its record promises, checked: then no other counts. */
+  readonly attested: Uint8Array | undefined;
   readonly warn: (message: string) => void;
 }
 
@@ -58,7 +62,8 @@ export function serviceTarget(service: Service, context: TargetContext): Target 
     const decision = settle(received, listed, onConflict, origin);
     if (decision === "keep") return { outcome: "kept" };
     if (decision === "skip") return { outcome: "skipped" };
-    const upload: Upload = { ...received, body: fileBody(stagedPath, size), sidecars: options.sidecars ?? [], warn };
+    const { sidecars = [], attested } = options;
+    const upload: Upload = { ...received, body: fileBody(stagedPath, size), sidecars, attested, warn };
     let tries = 0;
     const send = (replace: boolean) => {
       const once = () => {
@@ -92,6 +97,7 @@ export function serviceTarget(service: Service, context: TargetContext): Target 
 
   return {
     where: service.where,
+    attests: service.attests === true,
     seen: noSeen,
     placeOf: () => undefined,
     async present(offers, signal) {

@@ -50,6 +50,8 @@ export interface Target {
     read(path: string): Promise<Uint8Array | undefined>;
     write(path: string, bytes: Uint8Array): Promise<void>;
   };
+  /** Whether it takes attestations along with packages. */
+  readonly attests?: boolean;
   close(): Promise<void>;
 }
 
@@ -85,6 +87,8 @@ export interface TakeOptions {
   readonly signal: AbortSignal;
   /** Where the package's attestations may lie (`PackageRef.sidecars`). */
   readonly sidecars?: readonly Place[];
+  /** The sidecar that the package's record promises, checked: then no other counts. */
+  readonly attested?: Uint8Array;
 }
 
 /** What became of a package that was taken. */
