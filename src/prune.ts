@@ -2,10 +2,11 @@ import { existsSync } from "node:fs";
 import { updateChannelFiles } from "./channel-files.ts";
 import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
 import { openClients } from "./clients.ts";
+import { isSubdir } from "./conda/file-name.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
-import { InterruptedError, isInterruption, TargetError } from "./errors.ts";
+import { InterruptedError, isInterruption, TargetError, UsageError } from "./errors.ts";
 import type { PlannedStep, PruneEvent, PruneReport } from "./events.ts";
 import { letGo, letGoIndex } from "./index/let-go.ts";
 import { cachePath, noChannel, openChannel, subdirsOf } from "./index-channel.ts";
@@ -27,6 +28,8 @@ export interface PruneOptions extends ChoiceOptions, Pick<MirrorOptions, "settin
   readonly channel: string;
   /** Subdirs to look at; all that are there when absent. */
   readonly subdirs?: readonly string[];
+  /** What the packages that stay need stays too, as far as the channel has it. */
+  readonly withDeps?: boolean;
   /** Only records go; files stay for ever, for lock files that name them. */
   readonly keepRemoved?: boolean;
   /** How much of a subdir may go, as `5%` or as a number of packages. Default: anything but all that was looked at. */
@@ -56,6 +59,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   const now = (options.now ?? Date.now)();
   const rules = await readRules(options, now);
   const most = options.maxDelete === undefined ? undefined : mostOf(options.maxDelete);
+  if (options.withDeps && !rules) throw withoutRules();
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
   const signal = options.signal ?? new AbortController().signal;
@@ -87,6 +91,14 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   } finally {
     await held.disposeAsync();
   }
+}
+
+function withoutRules(): UsageError {
+  return new UsageError("BAD_FLAG", {
+    what: "--with-deps without a rule",
+    why: "without rules no package goes",
+    next: "say what shall stay, such as --latest 3, or leave the flag out",
+  });
 }
 
 const close = (one: { close(): void | Promise<void> }): Promise<void> => Promise.resolve(one.close());
@@ -124,6 +136,7 @@ const DAY = 24 * 60 * 60 * 1000;
 async function lookAt(run: Run): Promise<Looked[]> {
   const { store, rules, signal, emit } = run;
   const looked: Looked[] = [];
+  const needed = run.options.withDeps && rules ? await neededBy(rules, run) : undefined;
   const state = await openIndexState(store);
   for (const subdir of run.subdirs) {
     signal.throwIfAborted();
@@ -133,7 +146,7 @@ async function lookAt(run: Run): Promise<Looked[]> {
     }
     const { index } = await readIndex(store, subdir, signal);
     const chosen = rules
-      ? pruneIndex(index, subdir, store.where, rules)
+      ? pruneIndex(index, subdir, store.where, rules, needed?.get(subdir))
       : { subdir, listed: 0, gone: [], sizes: new Float64Array(), keptBytes: 0 };
     const left = await leftIn(store, subdir, index, state.get(subdir), publishOptions(run), signal);
     looked.push({ chosen, left });
@@ -141,6 +154,20 @@ async function lookAt(run: Run): Promise<Looked[]> {
     if (rules) emit({ type: "chosen", subdir, kept: chosen.listed - chosen.gone.length, removed: chosen.gone.length });
   }
   return looked;
+}
+
+/** Files that the packages need which stay, by subdir. Packages that can't be installed here anyway are told of. */
+async function neededBy(rules: Rules, run: Run): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+  const { store, subdirs, signal, warn } = run;
+  const { neededInChannel } = await import("./prune-deps.ts");
+  const all = (await store.folders(signal)).filter(isSubdir);
+  const { files, unsolved } = await neededInChannel(store, all, subdirs, rules, signal);
+  const [first] = unsolved;
+  if (first)
+    warn(
+      `${unsolved.length} packages that stay, such as ${first.root.subdir}/${first.root.fileName}, need what does not go together in this channel: of each dependency the best one stays`,
+    );
+  return files;
 }
 
 /**

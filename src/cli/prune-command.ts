@@ -18,6 +18,7 @@ export async function pruneCommand(channel: string, flags: PruneFlags): Promise<
       channel,
       ...choiceOptions(flags),
       ...(flags.config === undefined ? {} : { config: flags.config }),
+      withDeps: flags.withDeps ?? false,
       dryRun: flags.dryRun ?? false,
       settings: {
         delete_grace_days: flags.deleteGraceDays,
