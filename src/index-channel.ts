@@ -209,13 +209,12 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   const { store, cache, signal } = run;
   const listed = new Map<string, string>();
   // Files that only wait for their grace period to end are no packages of the channel any more.
-  const leaving = (await openIndexState(store)).get(subdir)?.leaving ?? {};
+  const leaving = new Set(Object.values((await openIndexState(store)).get(subdir)?.leaving ?? {}).flat());
   for await (const file of store.list(subdir, signal)) {
     const fileName = file.path.slice(subdir.length + 1);
-    if (formatOf(fileName) && !fileName.startsWith(".") && !Object.hasOwn(leaving, fileName))
-      listed.set(fileName, file.version);
+    if (formatOf(fileName) && !fileName.startsWith(".") && !leaving.has(fileName)) listed.set(fileName, file.version);
   }
-  const left = Object.keys(leaving).length;
+  const left = leaving.size;
   if (left > 0)
     run.emit({
       type: "warning",

@@ -281,8 +281,8 @@ test("records with odd names never lead out of the channel's folder", async () =
   await pruneAt(NOW, { channel, exclude: ["victim"], settings });
   // Notes that somebody forged are not believed.
   const notes = join(channel, ".meso-forge-mirror/index-state.json");
-  const forged = JSON.parse(readFileSync(notes, "utf8")) as Record<string, { leaving: object; unreferenced: object }>;
-  Object.assign((forged["noarch"] as { leaving: object }).leaving ?? {}, { "../../victim-1.0-0.conda": 0 });
+  const forged = JSON.parse(readFileSync(notes, "utf8")) as Record<string, { leaving: Record<string, string[]> }>;
+  (forged["noarch"] as { leaving: object }).leaving = { 0: ["../../victim-1.0-0.conda", "sub/victim-1.0-0.conda"] };
   writeFileSync(notes, JSON.stringify(forged));
   await pruneAt(NOW + 30 * DAY, { channel, settings });
   for (const path of victims) assert.equal(readFileSync(join(outside, path), "utf8"), "mine", path);

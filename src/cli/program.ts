@@ -121,6 +121,7 @@ Examples:
   ${NAME} prune /srv/channel`,
     )
     .action(async (channel: string, flags: PruneFlags) => {
+      (await import("./small-heap.ts")).keepHeapsSmall();
       const { pruneCommand } = await import("./prune-command.ts");
       exit(await pruneCommand(channel, flags));
     });

@@ -1,11 +1,9 @@
 import type { IndexRecord } from "./index-record.ts";
+import { editsIn } from "./merge-edits.ts";
 import {
-  byCodePoint,
-  type Entries,
   eachRecord,
   fileNameOf,
   keyAt,
-  keyIn,
   mapOf,
   nth,
   RECORD_MAPS,
@@ -105,18 +103,7 @@ export function countMerged(
   change: Omit<IndexChange, "info">,
   maps: readonly RecordMap[] = RECORD_MAPS,
 ): number {
-  return maps.reduce((sum, map) => {
-    let count = index.maps[map].count;
-    const going = new Set<string>();
-    for (const fileName of [...change.add.keys(), ...(change.remove ?? []), ...(change.takenBack ?? [])])
-      if (canHold(map, fileName)) going.add(keyIn(map, fileName));
-    if (going.size > 0) {
-      const entries = index.maps[map];
-      for (const key of going) if (placeOf(index.bytes, entries, key).found) count--;
-    }
-    for (const [fileName, { v3 }] of change.add) if (mapOf(fileName, v3 === true) === map) count++;
-    return sum + count;
-  }, 0);
+  return maps.reduce((sum, map) => sum + index.maps[map].count + editsIn(index, map, change).more, 0);
 }
 
 /** Whether the record that an index has of a file goes, or is replaced. */
@@ -184,32 +171,6 @@ function* mergedV3(out: Joiner, index: Repodata, change: IndexChange): Generator
   yield* out.text("}");
 }
 
-/** Whether a map can have a file's record: the old two can have any, since other writers get them wrong. */
-function canHold(map: RecordMap, fileName: string): boolean {
-  return map === "packages" || map === "packages.conda" || fileName.endsWith(map.slice(2));
-}
-
-/** What a change means for one map: keys in order, each with the record that comes or undefined for one that goes. */
-function editsOf(
-  map: RecordMap,
-  change: IndexChange,
-  isEmpty: boolean,
-): [key: string, record: Uint8Array | undefined][] {
-  const edits = new Map<string, Uint8Array | undefined>();
-  if (isEmpty) {
-    for (const [fileName, { record, v3 }] of change.add)
-      if (mapOf(fileName, v3 === true) === map) edits.set(keyIn(map, fileName), record);
-    return [...edits].sort(([a], [b]) => byCodePoint(a, b));
-  }
-  for (const fileName of [...(change.remove ?? []), ...(change.takenBack ?? [])])
-    if (canHold(map, fileName)) edits.set(keyIn(map, fileName), undefined);
-  // A record that comes into another map goes from this one.
-  for (const [fileName, { record, v3 }] of change.add)
-    if (canHold(map, fileName))
-      edits.set(keyIn(map, fileName), mapOf(fileName, v3 === true) === map ? record : undefined);
-  return [...edits].sort(([a], [b]) => byCodePoint(a, b));
-}
-
 function* mergedMap(out: Joiner, index: Repodata, map: RecordMap, change: IndexChange): Generator<Uint8Array> {
   const { bytes } = index;
   const entries = index.maps[map];
@@ -239,28 +200,18 @@ function* mergedMap(out: Joiner, index: Repodata, map: RecordMap, change: IndexC
       first = false;
     }
   }
-  for (const [key, record] of editsOf(map, change, entries.count === 0)) {
-    const place = placeOf(bytes, entries, key);
-    yield* until(place.at);
-    if (place.found) i++;
-    if (!record) continue;
-    yield* out.text(`${first ? "" : ","}${JSON.stringify(key)}:`);
-    yield* out.bytes(record);
+  const { places, goes, comes } = editsIn(index, map, change);
+  for (let n = 0; n < places.length; n++) {
+    const at = places[n] as number;
+    if (i < at) yield* until(at);
+    if (goes[n] === 1) i++;
+    const one = comes.get(n);
+    if (!one) continue;
+    yield* out.text(`${first ? "" : ","}${JSON.stringify(one.key)}:`);
+    yield* out.bytes(one.record);
     first = false;
   }
   yield* until(entries.count);
-}
-
-/** Where in the order of keys a key stands or would stand. */
-function placeOf(bytes: Uint8Array, entries: Entries, key: string): { at: number; found: boolean } {
-  let low = 0;
-  let high = entries.count;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (byCodePoint(keyAt(bytes, entries, nth(entries, middle)), key) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return { at: low, found: low < entries.count && keyAt(bytes, entries, nth(entries, low)) === key };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { isPackageName } from "../conda/file-name.ts";
+import { hash } from "node:crypto";
 import type { Store } from "./store.ts";
 
 /** What we know of a subdir's index files because we wrote them. */
@@ -11,12 +11,19 @@ export interface SubdirState {
   /** Shards that no index names any more, and since when (ms since 1970). */
   readonly unreferenced: Readonly<Record<string, number>>;
   /**
-   * Packages that no index lists any more and whose files go after their grace period, and since when (ms since 1970). Absent
-   * where nobody looked for such files yet: they stay then, which harms nobody.
+   * Packages that no index lists any more and whose files go after their grace period, by the time since when (ms since 1970).
+   * Absent where nobody looked for such files yet: they stay then, which harms nobody. Whoever removes them has to look whether they
+   * are packages' names.
    */
-  readonly leaving?: Readonly<Record<string, number>>;
+  readonly leaving?: Leaving;
   /** Set while `leaving` holds only what is about to go, and the folder was not looked through yet. */
   readonly unlooked?: boolean;
+}
+
+export type Leaving = Readonly<Record<string, readonly string[]>>;
+
+export function countLeaving({ leaving = {} }: Pick<SubdirState, "leaving">): number {
+  return Object.values(leaving).reduce((sum, names) => sum + names.length, 0);
 }
 
 /**
@@ -33,31 +40,33 @@ export interface IndexState {
 const PATH = ".meso-forge-mirror/index-state.json";
 
 export async function openIndexState(store: Store): Promise<IndexState> {
-  const subdirs = new Map(Object.entries(await load(store)));
-  let before = text(subdirs);
+  const { subdirs, digest } = await load(store);
+  // Of a channel that was just emptied the notes are tens of megabytes.
+  let before = digest;
   return {
     get: (subdir) => subdirs.get(subdir),
     set: (subdir, state) => subdirs.set(subdir, state),
     async save() {
-      const now = text(subdirs);
+      const text = Buffer.from(JSON.stringify(Object.fromEntries([...subdirs].sort())));
+      const now = hash("sha256", text);
       if (now === before) return;
-      await store.put(PATH, Buffer.from(now), "any");
+      await store.put(PATH, text, "any");
       before = now;
     },
   };
 }
 
-function text(subdirs: ReadonlyMap<string, SubdirState>): string {
-  return JSON.stringify(Object.fromEntries([...subdirs].sort()));
-}
-
-async function load(store: Store): Promise<Record<string, SubdirState>> {
+async function load(store: Store): Promise<{ subdirs: Map<string, SubdirState>; digest: string | undefined }> {
   try {
     const stored = await store.get(PATH);
-    const value = stored && (JSON.parse(Buffer.from(stored.bytes).toString("utf8")) as Record<string, SubdirState>);
-    return Object.fromEntries(Object.entries(value ?? {}).filter(([, s]) => isState(s)));
+    if (!stored) return { subdirs: new Map(), digest: hash("sha256", "{}") };
+    const { bytes } = stored;
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+    const value = JSON.parse(text) as Record<string, SubdirState>;
+    const subdirs = new Map(Object.entries(value ?? {}).filter(([, s]) => isState(s)));
+    return { subdirs, digest: hash("sha256", bytes) };
   } catch {
-    return {};
+    return { subdirs: new Map(), digest: undefined };
   }
 }
 
@@ -78,9 +87,11 @@ function isState(value: unknown): value is SubdirState {
   );
 }
 
-/** Files are removed by these names. */
 function isLeaving(leaving: unknown): boolean {
   if (leaving === undefined) return true;
-  if (typeof leaving !== "object" || leaving === null) return false;
-  return Object.entries(leaving).every(([fileName, since]) => isPackageName(fileName) && typeof since === "number");
+  if (typeof leaving !== "object" || leaving === null || Array.isArray(leaving)) return false;
+  return Object.entries(leaving).every(
+    ([since, names]) =>
+      /^\d+(?:\.\d+)?$/.test(since) && Array.isArray(names) && names.every((name) => typeof name === "string"),
+  );
 }

@@ -1,8 +1,8 @@
 import { isPackageName } from "../conda/file-name.ts";
 import { isGone } from "../index/merge.ts";
-import { findRecord } from "../index/repodata.ts";
+import { listedAmong } from "../index/merge-edits.ts";
 import { found, free } from "./free.ts";
-import { openIndexState, type SubdirState } from "./index-state.ts";
+import { type Leaving, openIndexState, type SubdirState } from "./index-state.ts";
 import type { Store, StoredFile } from "./store.ts";
 import type { SubdirJob, SubdirWish } from "./subdir-job.ts";
 
@@ -17,9 +17,8 @@ const DAY = 24 * 60 * 60 * 1000;
  */
 export function noteLeaving(old: SubdirState, wish: SubdirWish, now: number): SubdirState {
   if (!wish.removeFiles) return old;
-  const names = [...(wish.remove ?? []), ...(wish.takenBack ?? [])].filter(isPackageName);
-  if (names.length === 0) return old;
-  const leaving = { ...Object.fromEntries(names.map((name) => [name, now])), ...old.leaving };
+  const leaving = noted(old.leaving ?? {}, [wish.remove ?? [], wish.takenBack ?? []], now);
+  if (leaving === old.leaving) return old;
   return { ...old, leaving, ...(old.leaving && !old.unlooked ? {} : { unlooked: true }) };
 }
 
@@ -29,10 +28,22 @@ export async function forgetLeaving(store: Store, subdir: string, fileNames: Rea
     const state = await openIndexState(store);
     const known = state.get(subdir);
     if (!known?.leaving) return;
-    const leaving = Object.fromEntries(Object.entries(known.leaving).filter(([name]) => !fileNames.has(name)));
+    const left = Object.entries(known.leaving).map(
+      ([since, names]) => [since, names.filter((name) => !fileNames.has(name))] as const,
+    );
+    const leaving = Object.fromEntries(left.filter(([, names]) => names.length > 0));
     state.set(subdir, { ...known, leaving });
     await state.save();
   });
+}
+
+/** The same with further names, those since `now` that are not there yet; the very same where there are none. */
+function noted(leaving: Leaving, more: readonly Iterable<string>[], now: number): Leaving {
+  const known = new Set(Object.values(leaving).flat());
+  const fresh: string[] = [];
+  for (const names of more) for (const name of names) if (!known.has(name) && isPackageName(name)) fresh.push(name);
+  if (fresh.length === 0) return leaving;
+  return { ...leaving, [String(now)]: [...(leaving[String(now)] ?? []), ...fresh] };
 }
 
 /**
@@ -45,31 +56,41 @@ export async function removeLeft(
   job: SubdirJob,
   state: Pick<SubdirState, "leaving" | "unlooked"> | undefined,
 ): Promise<Pick<SubdirState, "leaving" | "unlooked">> {
-  const { store, subdir, wish, index, change, options, signal } = job;
+  const { store, subdir, wish, options, signal } = job;
   const known = state?.leaving;
   if (!known && !wish.removeFiles) return {};
-  const listed = (fileName: string) =>
-    change.add.has(fileName) || (!isGone(change, fileName) && findRecord(index, fileName) !== undefined);
-  const leaving: Record<string, number> = { ...known };
+  let all: Leaving = known ?? {};
   const grace = options.deleteGraceMs ?? WEEK;
   const looks = wish.removeFiles === true && (!known || state?.unlooked === true);
   if (looks) {
-    for await (const { path } of store.list(subdir, signal)) {
-      const fileName = path.slice(subdir.length + 1);
-      // Another run may have put it there, and be about to list it.
-      if (isPackageName(fileName) && !listed(fileName)) leaving[fileName] ??= options.now + Math.max(0, DAY - grace);
-    }
+    const there: string[] = [];
+    for await (const { path } of store.list(subdir, signal)) there.push(path.slice(subdir.length + 1));
+    // Another run may have put it there, and be about to list it.
+    all = noted(all, [there], options.now + Math.max(0, DAY - grace));
   }
-  if (wish.removeFiles)
-    for (const fileName of job.goneFiles) if (isPackageName(fileName)) leaving[fileName] ??= options.now;
+  if (wish.removeFiles) all = noted(all, [job.goneFiles], options.now);
+  const listed = listedThen(job, all);
+  const leaving: Record<string, readonly string[]> = {};
   const due: string[] = [];
-  for (const [fileName, since] of Object.entries(leaving)) {
-    if (listed(fileName)) delete leaving[fileName];
-    else if (options.now - since >= grace) due.push(fileName);
+  for (const [since, names] of Object.entries(all)) {
+    const left = listed.size === 0 ? names : names.filter((name) => !listed.has(name));
+    // By these names files are removed.
+    if (options.now - Number(since) >= grace) for (const name of left.filter(isPackageName)) due.push(name);
+    else if (left.length > 0) leaving[since] = left;
   }
   await removePackages(job, due);
-  for (const fileName of due) delete leaving[fileName];
   return { leaving, ...(!looks && (!known || state?.unlooked) ? { unlooked: true } : {}) };
+}
+
+/** Which of the names the index lists once the change is made. */
+function listedThen({ index, change }: SubdirJob, leaving: Leaving): ReadonlySet<string> {
+  const names = new Set<string>();
+  const come: string[] = [];
+  for (const name of Object.values(leaving).flat()) {
+    if (change.add.has(name)) come.push(name);
+    else if (!isGone(change, name)) names.add(name);
+  }
+  return new Set([...come, ...listedAmong(index, names)]);
 }
 
 /** Removes packages, and their attestations after them: the newest last, since it tells that there are some (CEP 50). */

@@ -1,4 +1,6 @@
-import { findRecord, type Repodata } from "../index/repodata.ts";
+import { isPackageName } from "../conda/file-name.ts";
+import { listedAmong } from "../index/merge-edits.ts";
+import type { Repodata } from "../index/repodata.ts";
 import { readShardIndex } from "../index/shards.ts";
 import { found } from "./free.ts";
 import type { SubdirState } from "./index-state.ts";
@@ -22,10 +24,13 @@ export async function leftIn(
   signal: AbortSignal,
 ): Promise<LeftIn> {
   const { now, deleteGraceMs, files } = options;
-  const leaving = Object.entries(state?.leaving ?? {}).filter(([fileName]) => !findRecord(index, fileName));
-  const due = leaving.filter(([, since]) => now - since >= deleteGraceMs).map(([fileName]) => fileName);
-  const packages = await found(store, subdir, due, signal);
-  const freed = { packages: packages.size, shards: 0, bytes: 0, waiting: leaving.length - due.length };
+  const leaving = Object.entries(state?.leaving ?? {});
+  const listed = listedAmong(index, new Set(leaving.flatMap(([, names]) => names)));
+  const isDue = ([since]: (typeof leaving)[number]) => now - Number(since) >= deleteGraceMs;
+  const left = (some: typeof leaving) => some.flatMap(([, names]) => names.filter((name) => !listed.has(name)));
+  const packages = await found(store, subdir, left(leaving.filter(isDue)).filter(isPackageName), signal);
+  const waiting = left(leaving.filter((one) => !isDue(one))).length;
+  const freed = { packages: packages.size, shards: 0, bytes: 0, waiting };
   for (const { size } of packages.values()) freed.bytes += size;
   const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
   let named: ReadonlySet<string>;

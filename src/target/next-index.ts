@@ -3,9 +3,10 @@ import { differingNames } from "../index/diff.ts";
 import type { IndexFiles } from "../index/index-files.ts";
 import { indexInfo } from "../index/index-info.ts";
 import { type IndexChange, malformedRemoved, mergeRepodata, type NewRecord } from "../index/merge.ts";
+import { listedAmong } from "../index/merge-edits.ts";
 import { patchRepodata } from "../index/patch.ts";
-import { nameIn } from "../index/record-names.ts";
-import { findRecord, type Repodata, readRepodata } from "../index/repodata.ts";
+import { nameAt, nameIn } from "../index/record-names.ts";
+import { findRecord, type RecordMap, type Repodata, readRepodata, SPAN } from "../index/repodata.ts";
 import type { Addition, NextIndex, SubdirWish } from "./subdir-job.ts";
 
 /** What to make of a subdir's index, and of the one before patches where there is one. */
@@ -40,7 +41,7 @@ export function decide(
         changed: isChange(change) || malformedRemoved(index).length > 0,
         names,
         newFiles,
-        goneFiles: new Set([...goneFiles, ...(unpatched?.goneFiles ?? [])]),
+        goneFiles: union(goneFiles, unpatched?.goneFiles ?? NONE),
         patchedRunExports: new Map(),
       },
       unpatched: from && unpatched && { index: from, change: unpatched.change, changed: isChange(unpatched.change) },
@@ -99,14 +100,18 @@ function changeOf(
     touch(old);
     touch(a.record);
   }
-  const going = (fileNames: ReadonlySet<string> | undefined, listed: (fileName: string) => boolean) => {
+  const touchEntry = (map: RecordMap, entry: number) => {
+    const at = index.maps[map].spans[entry * SPAN + 4] as number;
+    const name = at > 0 ? nameAt(index.bytes, at) : undefined;
+    if (name !== undefined) names.add(name);
+  };
+  /** Those that change something: most of a large index may go, in a set that needn't be made again. */
+  const going = (fileNames: ReadonlySet<string> = NONE, isDone: (fileName: string) => boolean): ReadonlySet<string> => {
+    const listed = listedAmong(index, fileNames, touchEntry);
+    if (listed === fileNames && add.size === 0) return fileNames;
     const chosen = new Set<string>();
-    for (const fileName of fileNames ?? []) {
-      const old = findRecord(index, fileName);
-      if (add.has(fileName) || (!old && listed(fileName))) continue;
-      chosen.add(fileName);
-      touch(old);
-    }
+    for (const fileName of fileNames)
+      if (!add.has(fileName) && (listed.has(fileName) || !isDone(fileName))) chosen.add(fileName);
     return chosen;
   };
   const alreadyRemoved = new Set(index.removed);
@@ -117,8 +122,14 @@ function changeOf(
     change: { add, remove, takenBack, ...(info ? { info } : {}) },
     names,
     newFiles: new Set(add.keys()),
-    goneFiles: new Set([...remove, ...takenBack]),
+    goneFiles: union(remove, takenBack),
   };
+}
+
+const NONE: ReadonlySet<string> = new Set();
+
+function union(a: ReadonlySet<string>, b: ReadonlySet<string>): ReadonlySet<string> {
+  return b.size === 0 ? a : a.size === 0 ? b : new Set([...a, ...b]);
 }
 
 /** Whether an earlier patch took a file from the index, whose package is still there as it was. */

@@ -10,7 +10,7 @@ import {
   mergeRepodata,
 } from "../index/merge.ts";
 import { isAhead, RUN_EXPORTS, UNPATCHED, wentSince } from "./ahead.ts";
-import type { SubdirState } from "./index-state.ts";
+import { countLeaving, type SubdirState } from "./index-state.ts";
 import { removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
@@ -69,7 +69,7 @@ export async function publishSubdir(
   const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
   if (asItWas && state) {
     const { freed } = progress;
-    const waiting = countOf(state.leaving);
+    const waiting = countLeaving(state);
     return { subdir, records: state.records, written: [], version: asItWas, from: asItWas, state, freed, waiting };
   }
   const seen = store.lockless && (await versionsOf(store, subdir, DERIVED, signal));
@@ -78,13 +78,13 @@ export async function publishSubdir(
   const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
   const exported = await readIndexFile(store, `${subdir}/${RUN_EXPORTS}`, signal);
   const missingOf = (fileNames: Iterable<string>) => stillMissing(store, subdir, [...fileNames], signal);
-  const takenBack = new Set([...(wish.takenBack ?? []), ...(await missingOf(wish.missing ?? []))]);
+  const takenBack = withMore(wish.takenBack, await missingOf(wish.missing ?? []));
   const exportsAhead = isAhead(state, RUN_EXPORTS, exported);
   const ahead = [
     ...(exportsAhead && exported ? [exported] : []),
     ...(isAhead(state, UNPATCHED, from) && from ? [from] : []),
   ];
-  const remove = new Set([...(wish.remove ?? []), ...(await wentSince(ahead, { index }, wish, missingOf))]);
+  const remove = withMore(wish.remove, await wentSince(ahead, { index }, wish, missingOf));
   const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, remove, takenBack }, files, warn);
   const made = madeWith(files);
   const known = jsonVersion !== undefined && state?.made === made && state.versions["repodata.json"] === jsonVersion;
@@ -163,12 +163,12 @@ export async function publishSubdir(
     from: jsonVersion,
     state: { versions: job.versions, made, unreferenced, records, ...left },
     freed: progress.freed,
-    waiting: countOf(left.leaving),
+    waiting: countLeaving(left),
   };
 }
 
-function countOf(leaving: SubdirState["leaving"]): number {
-  return leaving ? Object.keys(leaving).length : 0;
+function withMore(names: ReadonlySet<string> = new Set(), more: readonly string[]): ReadonlySet<string> {
+  return more.length === 0 ? names : new Set([...names, ...more]);
 }
 
 /**
@@ -330,7 +330,7 @@ async function upToDate(
   if (state?.made !== madeWith(files)) return undefined;
   const shardsAreDue = Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs);
   if (files.shards && shardsAreDue) return undefined;
-  if (Object.values(state.leaving ?? {}).some((since) => now - since >= deleteGraceMs)) return undefined;
+  if (Object.keys(state.leaving ?? {}).some((since) => now - Number(since) >= deleteGraceMs)) return undefined;
   const wanted = [
     "repodata.json",
     ...(files.zst ? ["repodata.json.zst"] : []),
