@@ -2,10 +2,13 @@ import { chooseFile, chooseRecords } from "./choose/choose-index.ts";
 import { RecordReader } from "./choose/record-reader.ts";
 import type { Rules } from "./choose/rules.ts";
 import { recordFacts } from "./conda/record-facts.ts";
+import { noteStanding } from "./index/merge-edits.ts";
 import {
   countRecords,
-  entryAt,
   entryNamed,
+  fileNameOf,
+  keyAt,
+  lookUp,
   mapOf,
   nth,
   RECORD_MAPS,
@@ -19,10 +22,12 @@ export interface PrunedSubdir {
   readonly subdir: string;
   /** Records that the index lists. */
   readonly listed: number;
-  /** Files that the rules don't want, each once. */
-  readonly gone: readonly string[];
-  /** Bytes of each, as its record has it; NaN where it does not tell. */
-  readonly sizes: Float64Array;
+  /** Files that the rules don't want. */
+  readonly gone: ReadonlySet<string>;
+  /** Bytes of them as their records have it, in the same order; NaN where one does not tell. Of a dry run alone. */
+  readonly sizes?: readonly number[];
+  /** Of those that go, as far as records tell. */
+  readonly goneBytes: number;
   /** Bytes of those that stay, as far as records tell. */
   readonly keptBytes: number;
 }
@@ -32,6 +37,7 @@ export interface PrunedSubdir {
  * as taken back (CEP 36) is among them, whatever the rules say of it.
  * @param channel what specs that name one are held to.
  * @param needed files that stay, whatever the rules say of them.
+ * @param withSizes whether the size of each file is told.
  */
 export function pruneIndex(
   index: Repodata,
@@ -39,16 +45,20 @@ export function pruneIndex(
   channel: string,
   rules: Rules,
   needed: Iterable<string> = [],
+  withSizes = false,
 ): PrunedSubdir {
   const { chosen } = chooseRecords(index, { channel, subdir }, rules);
   for (const fileName of needed) chooseFile(index, chosen, fileName, 1);
   for (const fileName of index.removed) chooseFile(index, chosen, fileName, 0);
   const sizeOf = sizes(index);
-  const gone: string[] = [];
+  const gone = new Set<string>();
   const bytes: number[] = [];
-  /** Files that stay though their own map has no record of them that does. */
+  /** Files that stay though another record of theirs does not. */
   const elsewhere = new Set<string>();
-  let keptBytes = 0;
+  const going = Object.fromEntries(
+    RECORD_MAPS.map((map) => [map, new Uint8Array(index.maps[map].count)]),
+  ) as unknown as Record<RecordMap, Uint8Array>;
+  let [keptBytes, goneBytes] = [0, 0];
   for (const map of RECORD_MAPS) {
     const entries = index.maps[map];
     for (let i = 0; i < entries.count; i++) {
@@ -56,27 +66,57 @@ export function pruneIndex(
       const stays = chosen[map][entry] === 1;
       const size = sizeOf(map, entry);
       if (stays && !Number.isNaN(size)) keptBytes += size;
-      const { fileName } = entryAt(index, map, entry);
+      // Most stand in the map that they belong to.
+      if (stays && isAtHome(index.bytes, entries.spans[entry * SPAN + 1] as number, map)) continue;
+      const fileName = fileNameOf(map, keyAt(index.bytes, entries, entry));
       const home = mapOf(fileName);
       if (stays && home !== map) elsewhere.add(fileName);
       // Of a file that stands in two maps one record is enough to stay.
       if (stays || (home !== map && isChosen(index, chosen, home, fileName))) continue;
-      gone.push(fileName);
-      bytes.push(size);
+      going[map][entry] = 1;
+      if (gone.has(fileName)) continue;
+      gone.add(fileName);
+      if (withSizes) bytes.push(size);
+      if (!Number.isNaN(size)) goneBytes += size;
     }
   }
-  const once = elsewhere.size > 0 || index.maps["v3.conda"].count > 0 || index.maps["v3.tar.bz2"].count > 0;
-  if (!once) return { subdir, listed: countRecords(index), gone, sizes: Float64Array.from(bytes), keptBytes };
-  const all = new Map<string, number>();
-  for (const [i, fileName] of gone.entries()) if (!elsewhere.has(fileName)) all.set(fileName, bytes[i] as number);
+  const listed = countRecords(index);
+  const told = { subdir, listed, keptBytes, ...(withSizes ? { sizes: bytes } : {}) };
+  const stay = [...elsewhere].filter((fileName) => gone.has(fileName));
+  if (stay.length > 0) return { ...told, ...without(index, gone, stay, bytes, goneBytes) };
+  noteStanding(index, gone, going);
+  return { ...told, gone, goneBytes };
+}
+
+/** What goes, without files that were found to stay. */
+function without(
+  index: Repodata,
+  gone: ReadonlySet<string>,
+  stay: readonly string[],
+  sizes: readonly number[],
+  goneBytes: number,
+): Pick<PrunedSubdir, "gone" | "sizes" | "goneBytes"> {
+  const stays = new Set(stay);
+  const kept = [...gone].map((fileName) => !stays.has(fileName));
+  const size = (fileName: string) =>
+    recordFacts(lookUp(index, mapOf(fileName), fileName) ?? Buffer.from("{}")).size ?? 0;
   return {
-    subdir,
-    listed: countRecords(index),
-    gone: [...all.keys()],
-    sizes: Float64Array.from(all.values()),
-    keptBytes,
+    gone: new Set([...gone].filter((_, i) => kept[i])),
+    ...(sizes.length > 0 ? { sizes: sizes.filter((_, i) => kept[i]) } : {}),
+    goneBytes: goneBytes - stay.reduce((sum, fileName) => sum + size(fileName), 0),
   };
 }
+
+/** Whether a key that ends there is, without a look at all of it, that of a file which belongs into one of the old maps. */
+function isAtHome(bytes: Uint8Array, keyEnd: number, map: RecordMap): boolean {
+  const suffix = map === "packages.conda" ? CONDA : map === "packages" ? BZ2 : undefined;
+  if (!suffix) return false;
+  for (let i = 1; i <= suffix.length; i++) if (bytes[keyEnd - 1 - i] !== suffix[suffix.length - i]) return false;
+  return true;
+}
+
+const CONDA = Buffer.from(".conda");
+const BZ2 = Buffer.from(".tar.bz2");
 
 function isChosen(
   index: Repodata,

@@ -146,12 +146,16 @@ async function lookAt(run: Run): Promise<Looked[]> {
     }
     const { index } = await readIndex(store, subdir, signal);
     const chosen = rules
-      ? pruneIndex(index, subdir, store.where, rules, needed?.get(subdir))
-      : { subdir, listed: 0, gone: [], sizes: new Float64Array(), keptBytes: 0 };
-    const left = await leftIn(store, subdir, index, state.get(subdir), publishOptions(run), signal);
+      ? pruneIndex(index, subdir, store.where, rules, needed?.get(subdir), run.options.dryRun)
+      : { subdir, listed: 0, gone: new Set<string>(), goneBytes: 0, keptBytes: 0 };
+    // What is left over goes along where something goes.
+    const left =
+      chosen.gone.size === 0 || run.options.dryRun
+        ? await leftIn(store, subdir, index, state.get(subdir), publishOptions(run), signal)
+        : { packages: 0, shards: 0, bytes: 0, waiting: 0 };
     looked.push({ chosen, left });
     letGo(index.bytes);
-    if (rules) emit({ type: "chosen", subdir, kept: chosen.listed - chosen.gone.length, removed: chosen.gone.length });
+    if (rules) emit({ type: "chosen", subdir, kept: chosen.listed - chosen.gone.size, removed: chosen.gone.size });
   }
   return looked;
 }
@@ -176,10 +180,10 @@ async function neededBy(rules: Rules, run: Run): Promise<ReadonlyMap<string, Rea
  */
 function guard(all: readonly PrunedSubdir[], most: ReturnType<typeof mostOf> | undefined, { store, warn }: Run): void {
   const listed = sum(all, (p) => p.listed);
-  const going = sum(all, (p) => p.gone.length);
+  const going = sum(all, (p) => p.gone.size);
   if (most) {
-    const gone = all.map(({ subdir, gone: fileNames, listed: count }) => {
-      return { subdir, gone: fileNames, takenBack: [], going: fileNames.length, listedTakenBack: 0, listed: count };
+    const gone = all.map(({ subdir, gone: { size }, listed: count }) => {
+      return { subdir, gone: [], takenBack: [], going: size, listedTakenBack: 0, listed: count };
     });
     guardOne(store.where, gone, most, "");
   } else if (going > 0 && going === listed) {
@@ -190,13 +194,13 @@ function guard(all: readonly PrunedSubdir[], most: ReturnType<typeof mostOf> | u
     });
   }
   for (const { subdir, gone, listed: count } of all)
-    if (count > 0 && gone.length === count) warn(`${subdir}: the rules want none of its ${count} packages`);
+    if (count > 0 && gone.size === count) warn(`${subdir}: the rules want none of its ${count} packages`);
 }
 
 function planOf(looked: readonly Looked[], { store }: Run): PlannedStep[] {
-  return looked.flatMap(({ chosen: { subdir, gone, sizes } }) =>
-    gone.map((fileName, i): PlannedStep => {
-      const bytes = sizes[i] as number;
+  return looked.flatMap(({ chosen: { subdir, gone, sizes = [] } }) =>
+    [...gone].map((fileName, i): PlannedStep => {
+      const bytes = sizes[i] ?? Number.NaN;
       return { do: "remove", fileName, subdir, ...(Number.isNaN(bytes) ? {} : { bytes }), origin: store.where };
     }),
   );
@@ -207,8 +211,7 @@ async function carryOut(looked: readonly Looked[], run: Run): Promise<PublishedS
   const { store, options, signal, emit } = run;
   const wishes = new Map<string, SubdirWish>();
   for (const { chosen, left } of looked) {
-    const { subdir } = chosen;
-    const gone = new Set(chosen.gone);
+    const { subdir, gone } = chosen;
     if (gone.size > 0) {
       const goes: Partial<SubdirWish> = options.keepRemoved
         ? { takenBack: gone }
@@ -258,12 +261,12 @@ function report(
 ): PruneReport {
   const { pruned = [], published = [], written = [], left, plan, explanations } = told;
   const freed = options.dryRun ? pruned.map((p) => p.left) : published.flatMap((p) => p.freed ?? []);
-  const subdirs = pruned.map(({ chosen: { subdir, listed, gone, sizes, keptBytes } }) => ({
+  const subdirs = pruned.map(({ chosen: { subdir, listed, gone, goneBytes, keptBytes } }) => ({
     subdir,
-    kept: listed - gone.length,
+    kept: listed - gone.size,
     keptBytes,
-    removed: gone.length,
-    removedBytes: sizes.reduce((all, size) => all + (Number.isNaN(size) ? 0 : size), 0),
+    removed: gone.size,
+    removedBytes: goneBytes,
   }));
   return {
     channel: store.where,

@@ -42,15 +42,38 @@ export function editsIn(index: Repodata, map: RecordMap, change: Omit<IndexChang
   return edits;
 }
 
+/** Where files stand that are all listed. An index that was let go of, and is read again, has the same maps. */
+interface Standing {
+  readonly maps: WeakRef<Repodata["maps"]>;
+  /** By map: 1 for each entry of theirs. */
+  readonly entries: Readonly<Record<RecordMap, Uint8Array>>;
+}
+
+const standing = new WeakMap<ReadonlySet<string>, Standing>();
+
+/**
+ * Tells where files stand in an index, each of which it lists: whoever takes them out need not look for half a million names.
+ * @param entries by map: 1 for each entry of theirs.
+ */
+export function noteStanding(
+  { maps }: Pick<Repodata, "maps">,
+  fileNames: ReadonlySet<string>,
+  entries: Standing["entries"],
+): void {
+  standing.set(fileNames, { maps: new WeakRef(maps), entries });
+}
+
+function standingIn({ maps }: Repodata, fileNames: ReadonlySet<string>): Standing["entries"] | undefined {
+  const known = standing.get(fileNames);
+  return known?.maps.deref() === maps ? known.entries : undefined;
+}
+
 /** One name in so many and more are looked for by a walk along all keys, fewer each by itself. */
 const WALK_FROM = 20;
 
-function findEdits(
-  { bytes, maps }: Repodata,
-  map: RecordMap,
-  { add, remove, takenBack }: Omit<IndexChange, "info">,
-): Edits {
-  const entries = maps[map];
+function findEdits(index: Repodata, map: RecordMap, { add, remove, takenBack }: Omit<IndexChange, "info">): Edits {
+  const { bytes } = index;
+  const entries = index.maps[map];
   const all: { at: number; goes: 0 | 1; key?: string; record?: Uint8Array }[] = [];
   const going: number[] = [];
   const gone = [remove, takenBack].filter((s) => s !== undefined && s.size > 0) as ReadonlySet<string>[];
@@ -65,7 +88,11 @@ function findEdits(
   }
   all.sort((a, b) => a.at - b.at || byCodePoint(a.key ?? "", b.key ?? ""));
   const names = gone.reduce((sum, s) => sum + s.size, 0);
-  if (names * WALK_FROM > entries.count) {
+  const [only] = gone;
+  const known = only && gone.length === 1 && add.size === 0 ? standingIn(index, only) : undefined;
+  if (known) {
+    for (let i = 0; i < entries.count; i++) if (known[map][nth(entries, i)] === 1) going.push(i);
+  } else if (names * WALK_FROM > entries.count) {
     for (let i = 0; i < entries.count; i++) {
       const fileName = fileNameOf(map, keyAt(bytes, entries, nth(entries, i)));
       if (gone.some((s) => s.has(fileName)) && !add.has(fileName)) going.push(i);
@@ -136,26 +163,63 @@ export function listedAmong(
   fileNames: ReadonlySet<string>,
   each: (map: RecordMap, entry: number) => void = () => undefined,
 ): ReadonlySet<string> {
+  const known = standingIn(index, fileNames);
+  if (known) {
+    for (const map of RECORD_MAPS) for (const [entry, is] of known[map].entries()) if (is === 1) each(map, entry);
+    return fileNames;
+  }
   const count = RECORD_MAPS.reduce((sum, map) => sum + index.maps[map].count, 0);
+  if (fileNames.size * WALK_FROM > count) return listedByWalk(index, fileNames, each);
   const listed = new Set<string>();
-  if (fileNames.size * WALK_FROM > count) {
+  for (const fileName of fileNames)
+    for (const map of RECORD_MAPS) {
+      const entry = canHold(map, fileName) ? entryNamed(index, map, fileName) : undefined;
+      if (entry === undefined) continue;
+      listed.add(fileName);
+      each(map, entry);
+    }
+  return listed.size === fileNames.size ? fileNames : listed;
+}
+
+function listedByWalk(
+  index: Repodata,
+  fileNames: ReadonlySet<string>,
+  each: (map: RecordMap, entry: number) => void,
+): ReadonlySet<string> {
+  const walk = (found: (fileName: string, map: RecordMap, entry: number) => void): void => {
     for (const map of RECORD_MAPS) {
       const entries = index.maps[map];
       for (let i = 0; i < entries.count; i++) {
         const fileName = fileNameOf(map, keyAt(index.bytes, entries, i));
-        if (!fileNames.has(fileName)) continue;
-        listed.add(fileName);
-        each(map, i);
+        if (fileNames.has(fileName)) found(fileName, map, i);
       }
     }
-  } else {
-    for (const fileName of fileNames)
-      for (const map of RECORD_MAPS) {
-        const entry = canHold(map, fileName) ? entryNamed(index, map, fileName) : undefined;
-        if (entry === undefined) continue;
-        listed.add(fileName);
-        each(map, entry);
-      }
-  }
+  };
+  // In the map that it belongs to a file stands once.
+  let atHome = 0;
+  walk((fileName, map, entry) => {
+    if (mapOf(fileName) === map) atHome++;
+    each(map, entry);
+  });
+  if (atHome === fileNames.size) return fileNames;
+  const listed = new Set<string>();
+  walk((fileName) => listed.add(fileName));
   return listed.size === fileNames.size ? fileNames : listed;
+}
+
+/** Whether the record of an entry goes, or is replaced. */
+export function goneEntries(
+  index: Repodata,
+  change: Omit<IndexChange, "info">,
+): (map: RecordMap, entry: number) => boolean {
+  const masks = Object.fromEntries(
+    RECORD_MAPS.map((map) => {
+      const { places, goes } = editsIn(index, map, change);
+      const entries = index.maps[map];
+      const mask = new Uint8Array(entries.count);
+      for (let n = 0; n < places.length; n++) if (goes[n] === 1) mask[nth(entries, places[n] as number)] = 1;
+      return [map, mask];
+    }),
+  ) as Record<RecordMap, Uint8Array>;
+  return (map, entry) => masks[map][entry] === 1;
 }

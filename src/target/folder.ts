@@ -86,7 +86,7 @@ export async function openFolder(path: string): Promise<Store> {
       const s = await stat(at(path)).catch(absent);
       return s?.isFile() ? { path, size: s.size, version: versionOf(s), modified: s.mtimeMs } : undefined;
     },
-    async *list(folder, signal) {
+    async *list(folder, signal, only) {
       const where = at(folder);
       const entries = await readdir(where, { withFileTypes: true }).catch((e: NodeJS.ErrnoException) => {
         if (e.code === "ENOENT") return [];
@@ -98,7 +98,7 @@ export async function openFolder(path: string): Promise<Store> {
           signal?.throwIfAborted();
           if (i > 0) await setImmediate();
         }
-        if (!entry.isFile() && !entry.isSymbolicLink()) continue;
+        if ((!entry.isFile() && !entry.isSymbolicLink()) || only?.(entry.name) === false) continue;
         // Synchronous: a trip through the thread pool a file costs ten times what asking the file system costs.
         const s = statSync(`${where}/${entry.name}`, { throwIfNoEntry: false });
         if (s?.isFile())

@@ -39,9 +39,10 @@ export async function forgetLeaving(store: Store, subdir: string, fileNames: Rea
 
 /** The same with further names, those since `now` that are not there yet; the very same where there are none. */
 function noted(leaving: Leaving, more: readonly Iterable<string>[], now: number): Leaving {
-  const known = new Set(Object.values(leaving).flat());
+  const known = new Set<string>();
+  for (const names of Object.values(leaving)) for (const name of names) known.add(name);
   const fresh: string[] = [];
-  for (const names of more) for (const name of names) if (!known.has(name) && isPackageName(name)) fresh.push(name);
+  for (const names of more) for (const name of names) if (!known.has(name)) fresh.push(name);
   if (fresh.length === 0) return leaving;
   return { ...leaving, [String(now)]: [...(leaving[String(now)] ?? []), ...fresh] };
 }
@@ -64,11 +65,15 @@ export async function removeLeft(
   const looks = wish.removeFiles === true && (!known || state?.unlooked === true);
   if (looks) {
     const there: string[] = [];
-    for await (const { path } of store.list(subdir, signal)) there.push(path.slice(subdir.length + 1));
+    for await (const { path } of store.list(subdir, signal)) {
+      const fileName = path.slice(subdir.length + 1);
+      if (isPackageName(fileName)) there.push(fileName);
+    }
     // Another run may have put it there, and be about to list it.
     all = noted(all, [there], options.now + Math.max(0, DAY - grace));
   }
-  if (wish.removeFiles) all = noted(all, [job.goneFiles], options.now);
+  // What was wished to go is noted already.
+  if (wish.removeFiles && job.goneFiles !== wish.remove) all = noted(all, [job.goneFiles], options.now);
   const listed = listedThen(job, all);
   const leaving: Record<string, readonly string[]> = {};
   const due: string[] = [];
@@ -86,10 +91,11 @@ export async function removeLeft(
 function listedThen({ index, change }: SubdirJob, leaving: Leaving): ReadonlySet<string> {
   const names = new Set<string>();
   const come: string[] = [];
-  for (const name of Object.values(leaving).flat()) {
-    if (change.add.has(name)) come.push(name);
-    else if (!isGone(change, name)) names.add(name);
-  }
+  for (const group of Object.values(leaving))
+    for (const name of group) {
+      if (change.add.has(name)) come.push(name);
+      else if (!isGone(change, name)) names.add(name);
+    }
   return new Set([...come, ...listedAmong(index, names)]);
 }
 

@@ -40,10 +40,10 @@ export async function leftIn(
     // It is made anew when the index is written next; until then nobody knows what it names.
     return freed;
   }
-  const there = await shardsThere({ store, subdir, signal });
+  const there = await shardsThere({ store, subdir, signal }, (sha256) => !named.has(sha256));
   // Which shards are left of an index that is not the one we wrote is not known yet: their time has not begun.
   const ours = stored === undefined || stored.version === state?.versions[SHARD_INDEX];
-  for (const [sha256, since] of ours ? unnamed(there, named, stored !== undefined, options) : []) {
+  for (const [sha256, since] of ours ? unnamed(there, stored !== undefined, options) : []) {
     if (now - (state?.unreferenced[sha256] ?? since) < files.shardGraceMs) continue;
     freed.shards++;
     freed.bytes += there.get(sha256)?.size ?? 0;

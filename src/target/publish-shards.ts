@@ -1,6 +1,7 @@
 import { infoValue } from "../index/index-info.ts";
-import { isGone, removedAfter } from "../index/merge.ts";
-import { nameIn, placesByName, recordAt } from "../index/record-names.ts";
+import { removedAfter } from "../index/merge.ts";
+import { goneEntries } from "../index/merge-edits.ts";
+import { entryOf, nameIn, placesByName, recordAt } from "../index/record-names.ts";
 import { mapOf } from "../index/repodata.ts";
 import {
   makeShard,
@@ -97,27 +98,26 @@ async function removeShards(
 export async function removeUnnamed(
   job: SubdirJob,
   unreferenced: Readonly<Record<string, number>>,
-): Promise<Record<string, number>> {
+): Promise<Readonly<Record<string, number>>> {
   const { store, subdir, signal, options } = job;
   const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
   // Whatever an index names that can't be read must stay.
   const named = new Set(stored ? (await readShardIndex(stored.bytes)).values() : []);
+  const there = await shardsThere(job, (sha256) => !named.has(sha256) && !Object.hasOwn(unreferenced, sha256));
+  if (there.size === 0) return unreferenced;
   const all = { ...unreferenced };
-  for (const [sha256, since] of unnamed(await shardsThere(job), named, stored !== undefined, options))
-    all[sha256] ??= since;
+  for (const [sha256, since] of unnamed(there, stored !== undefined, options)) all[sha256] = since;
   return removeShards(job, all, named);
 }
 
-/** Shards that no index names, and since when they count as left. */
+/** Since when shards that no index names count as left. */
 export function unnamed(
   there: ReadonlyMap<string, StoredFile>,
-  named: ReadonlySet<string>,
   hasIndex: boolean,
   { now, files }: PublishOptions,
 ): Map<string, number> {
   const found = new Map<string, number>();
   for (const [sha256, { modified }] of there) {
-    if (named.has(sha256)) continue;
     // Where there is no index any more, it named them until nobody knows when.
     found.set(sha256, (hasIndex ? (modified ?? now) : now) + Math.max(0, DAY - files.shardGraceMs));
   }
@@ -126,15 +126,20 @@ export function unnamed(
 
 const DAY = 24 * 60 * 60 * 1000;
 
-/** The shards that are there, named by an index or not. */
-export async function shardsThere({
-  store,
-  subdir,
-  signal,
-}: Pick<SubdirJob, "store" | "subdir" | "signal">): Promise<Map<string, StoredFile>> {
+/** The shards that are there and for which that holds. */
+export async function shardsThere(
+  { store, subdir, signal }: Pick<SubdirJob, "store" | "subdir" | "signal">,
+  only: (sha256: string) => boolean = () => true,
+): Promise<Map<string, StoredFile>> {
+  const shaOf = (fileName: string) => /^([0-9a-f]{64})\.msgpack\.zst$/.exec(fileName)?.[1];
+  const isOne = (fileName: string) => {
+    const sha256 = shaOf(fileName);
+    return sha256 !== undefined && only(sha256);
+  };
+  const folder = `${subdir}/${SHARD_FOLDER}`;
   const found = new Map<string, StoredFile>();
-  for await (const file of store.list(`${subdir}/${SHARD_FOLDER}`, signal)) {
-    const [, sha256] = /\/([0-9a-f]{64})\.msgpack\.zst$/.exec(file.path) ?? [];
+  for await (const file of store.list(folder, signal, isOne)) {
+    const sha256 = shaOf(file.path.slice(folder.length + 1));
     if (sha256) found.set(sha256, file);
   }
   return found;
@@ -156,11 +161,14 @@ function* shardFiles(
     added.set(name, [...(added.get(name) ?? []), one]);
   }
   const removed = removedByName(removedAfter(index, change));
+  const isGone = goneEntries(index, change);
   for (const name of [...(names ?? new Set([...places.keys(), ...added.keys()]))].sort()) {
     const records: ShardRecord[] = added.get(name) ?? [];
     for (const place of places.get(name) ?? []) {
+      const { map, entry } = entryOf(place);
+      if (isGone(map, entry)) continue;
       const r = recordAt(index, place);
-      if (!isGone(change, r.fileName)) records.push({ ...r, runExports: runExports.of(r.fileName) });
+      records.push({ ...r, runExports: runExports.of(r.fileName) });
     }
     if (records.length === 0) {
       shards.delete(name);

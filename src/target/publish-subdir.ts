@@ -1,5 +1,6 @@
 import { compressedBz2, compressedPieces, levelFor } from "../index/compress.ts";
 import type { IndexFiles } from "../index/index-files.ts";
+import { letGo } from "../index/let-go.ts";
 import {
   countMerged,
   isGone,
@@ -155,6 +156,8 @@ export async function publishSubdir(
   if (wish.cleanUp) unreferenced = await removeUnnamed(job, unreferenced);
   const left = await removeLeft(job, state);
   const records = countMerged(job.index, job.change);
+  // What was noted is written next, and may be large too.
+  letGo(index.bytes);
   return {
     subdir,
     records,

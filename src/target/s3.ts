@@ -203,9 +203,10 @@ function storeOver(
       for await (const _ of pool(fileNames, AT_ONCE, look, signal ?? NEVER));
       return found;
     },
-    async *list(folder, signal) {
+    async *list(folder, signal, only) {
       try {
-        for await (const object of listAll(client, `${folder}/`, signal)) yield stored(object);
+        for await (const object of listAll(client, `${folder}/`, signal))
+          if (only?.(object.key.slice(folder.length + 1)) !== false) yield stored(object);
       } catch (e) {
         throw asTargetError(e);
       }

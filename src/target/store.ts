@@ -64,8 +64,11 @@ export interface Store {
    * Those of the names that lie right inside a folder, by name. Where it is absent, `stat` is asked for each.
    */
   find?(folder: string, fileNames: readonly string[], signal?: AbortSignal): Promise<Map<string, StoredFile>>;
-  /** The files right inside a folder, in no order; none when there is no such folder. */
-  list(folder: string, signal?: AbortSignal): AsyncIterable<StoredFile>;
+  /**
+   * The files right inside a folder, in no order; none when there is no such folder.
+   * @param only those for whose names it holds: others need not be looked at.
+   */
+  list(folder: string, signal?: AbortSignal, only?: (fileName: string) => boolean): AsyncIterable<StoredFile>;
   get(
     path: string,
     signal?: AbortSignal,
