@@ -153,11 +153,11 @@ export async function publishSubdir(
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
-  if (wish.cleanUp) unreferenced = await removeUnnamed(job, unreferenced);
   const left = await removeLeft(job, state);
   const records = countMerged(job.index, job.change);
-  // What was noted is written next, and may be large too.
+  // What is still to do needs memory too, where much is noted.
   letGo(index.bytes);
+  if (wish.cleanUp) unreferenced = await removeUnnamed(job, unreferenced);
   return {
     subdir,
     records,
