@@ -22,7 +22,7 @@ import { type Copies, copiesOf } from "./survey-copies.ts";
 import { UNPATCHED } from "./target/ahead.ts";
 import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
-import { openIndexState } from "./target/index-state.ts";
+import { filesLeaving, openIndexState } from "./target/index-state.ts";
 import { openStore } from "./target/kinds.ts";
 import { readIndex, readIndexFile } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
@@ -209,7 +209,7 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   const { store, cache, signal } = run;
   const listed = new Map<string, string>();
   // Files that only wait for their grace period to end are no packages of the channel any more.
-  const leaving = new Set(Object.values((await openIndexState(store)).get(subdir)?.leaving ?? {}).flat());
+  const leaving = filesLeaving((await openIndexState(store)).get(subdir));
   for await (const file of store.list(subdir, signal)) {
     const fileName = file.path.slice(subdir.length + 1);
     if (formatOf(fileName) && !fileName.startsWith(".") && !leaving.has(fileName)) listed.set(fileName, file.version);

@@ -22,6 +22,11 @@ export interface SubdirState {
 
 export type Leaving = Readonly<Record<string, readonly string[]>>;
 
+/** The files that wait for their grace period to end. */
+export function filesLeaving(state: Pick<SubdirState, "leaving"> = {}): Set<string> {
+  return new Set(Object.values(state.leaving ?? {}).flat());
+}
+
 export function countLeaving({ leaving = {} }: Pick<SubdirState, "leaving">): number {
   return Object.values(leaving).reduce((sum, names) => sum + names.length, 0);
 }

@@ -3,7 +3,7 @@ import { decompressBz2, decompressIndex } from "../index/compress.ts";
 import { infoValue } from "../index/index-info.ts";
 import { malformedRemoved } from "../index/merge.ts";
 import { type Repodata, readRepodata } from "../index/repodata.ts";
-import { openIndexState } from "../target/index-state.ts";
+import { filesLeaving, openIndexState } from "../target/index-state.ts";
 import type { Store } from "../target/store.ts";
 import { SHARD_INDEX } from "../target/subdir-job.ts";
 import { finding, words } from "./audit.ts";
@@ -32,7 +32,7 @@ const FORMS = [
 
 /** Reads a subdir's index: `repodata.json`, where that is missing its `.zst` or `.bz2`. */
 export async function readView(store: Store, subdir: string, signal: AbortSignal): Promise<View> {
-  const leaving = new Set(Object.keys((await openIndexState(store)).get(subdir)?.leaving ?? {}));
+  const leaving = filesLeaving((await openIndexState(store)).get(subdir));
   const none = { subdir, index: undefined, version: undefined, elsewhere: false, leaving };
   let missing: Finding | undefined;
   for (const [file, unpacked] of FORMS) {
