@@ -51,8 +51,13 @@ for (const [name, { needed, prepare }] of Object.entries(STORES)) {
       const version = await store.put("noarch/a-1-0.conda", Buffer.from("some bytes"), "any");
       assert.equal(await bytesAt(store, "noarch/a-1-0.conda"), "some bytes");
       assert.equal((await store.get("noarch/a-1-0.conda"))?.version, version);
-      assert.deepEqual(await store.stat("noarch/a-1-0.conda"), { path: "noarch/a-1-0.conda", size: 10, version });
-      for await (const file of store.list("noarch")) assert.equal(file.version, version);
+      const { modified, ...told } = (await store.stat("noarch/a-1-0.conda")) ?? {};
+      assert.deepEqual(told, { path: "noarch/a-1-0.conda", size: 10, version });
+      const isNow = (time = Date.now()) => Math.abs(time - Date.now()) < 60_000;
+      assert.ok(isNow(modified), `written at ${modified}`);
+      for await (const file of store.list("noarch")) assert.ok(file.version === version && isNow(file.modified));
+      for await (const file of store.list("noarch", undefined, (name) => name !== "a-1-0.conda"))
+        assert.notEqual(file.path, "noarch/a-1-0.conda");
       assert.equal(await (await reopen()).stat("noarch/a-1-0.conda").then((s) => s?.version), version);
     });
 
