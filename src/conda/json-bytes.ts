@@ -127,6 +127,7 @@ function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undef
     if (atKey) {
       if (c !== QUOTE) throw new JsonBytesError("a key was expected", i);
       const keyStart = i++;
+      let escaped = false;
       for (;;) {
         while (i < last && plainFour(bytes, i)) i += 4;
         while (SPECIAL[bytes[i] as number] === 0) i++;
@@ -135,7 +136,7 @@ function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undef
         if (c === QUOTE) break;
         if (c === BACKSLASH) {
           i = skipEscape(bytes, i);
-          if (notes !== undefined && depth === 1) notes.unsure = true;
+          escaped = true;
         } else throw new JsonBytesError("control character in a string", i);
       }
       i++;
@@ -150,7 +151,10 @@ function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undef
         i = skipSpace(bytes, i);
         c = bytes[i] as number;
       }
-      if (notes !== undefined && depth === 1) noteKey(bytes, keyStart, keyEnd, i, notes);
+      if (notes !== undefined && depth === 1) {
+        if (escaped) noteEscaped(bytes, keyStart, keyEnd, i, notes);
+        else noteKey(bytes, keyStart, keyEnd, i, notes);
+      }
       atKey = false;
     }
     // A value.
@@ -203,6 +207,12 @@ function skipContainer(bytes: Uint8Array, at: number, notes: ObjectNotes | undef
       i++;
     }
   }
+}
+
+/** A key that is written with escapes is looked at right away: it may be that of the name. */
+function noteEscaped(bytes: Uint8Array, keyStart: number, keyEnd: number, valueAt: number, notes: ObjectNotes): void {
+  notes.unsure = true;
+  if (stringAt(bytes, keyStart, keyEnd) === "name") notes.nameAt = valueAt;
 }
 
 function noteKey(bytes: Uint8Array, keyStart: number, keyEnd: number, valueAt: number, notes: ObjectNotes): void {

@@ -70,8 +70,9 @@ export function isNamedAs(bytes: Uint8Array, { spans, sameName }: Entries, other
   return other >= 0 && sameString(bytes, spans[other * SPAN + 4] as number, spans[entry * SPAN + 4] as number);
 }
 
-/** FNV-1a of the string that begins at a quote, in lower case; LOOK where it has escapes or is not ASCII. */
+/** FNV-1a of the string that begins at a quote, in lower case; LOOK where it has escapes or is not ASCII, or is no string. */
 function hashBytes(bytes: Uint8Array, at: number): number {
+  if (bytes[at] !== 34) return LOOK;
   let h = 0x811c9dc5;
   for (let i = at + 1; ; i++) {
     let c = bytes[i] as number;
