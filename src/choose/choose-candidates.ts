@@ -1,3 +1,4 @@
+import { asText } from "../conda/as-text.ts";
 import type { Whereabouts } from "../conda/match-spec.ts";
 import type { Candidate } from "./explain.ts";
 import { newestVersions } from "./newest.ts";
@@ -24,14 +25,14 @@ export function chooseCandidates(
   const wanted = new Set<Candidate>();
   for (const group of groups.values()) {
     const newest = newestVersions(
-      group.map(({ fields }) => String(fields["version"])),
+      group.map(({ fields }) => asText(fields["version"])),
       rules,
     );
-    for (const one of group) if (newest.has(String(one.fields["version"]))) wanted.add(one);
+    for (const one of group) if (newest.has(asText(one.fields["version"]))) wanted.add(one);
   }
   return fitting.filter((one) => wanted.has(one));
 }
 
 function nameOf({ name }: Candidate["fields"]): string {
-  return String(name).toLowerCase();
+  return asText(name).toLowerCase();
 }

@@ -1,3 +1,4 @@
+import { asText } from "../conda/as-text.ts";
 import type { Whereabouts } from "../conda/match-spec.ts";
 import { isNamedAs, nameAt } from "../index/record-names.ts";
 import { entryAt, entryNamed, nth, RECORD_MAPS, type RecordMap, type Repodata, SPAN } from "../index/repodata.ts";
@@ -208,7 +209,7 @@ class Chooser {
     const at = { ...this.#where, fileName: this.#fileName() };
     if (passes(fields, at, name.rules, this.#rules)) {
       const { newest } = name;
-      if (newest) this.#fits(name, newest, this.#versions.add(String(fields["version"])));
+      if (newest) this.#fits(name, newest, this.#versions.add(asText(fields["version"])));
       else this.#take(this.#map, this.#entry);
       return;
     }

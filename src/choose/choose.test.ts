@@ -9,7 +9,7 @@ import { explainRecords, readAsked } from "./explain.ts";
 import { fieldsAt, wanting } from "./fields.ts";
 import { licenceHolds } from "./licence.ts";
 import { bytesOf, dateOf, durationOf } from "./quantities.ts";
-import { type ChoiceOptions, readRules } from "./rules.ts";
+import { type ChoiceOptions, type Rules, readRules } from "./rules.ts";
 
 const NOW = Date.parse("2026-01-31T00:00:00Z");
 const DAY = 86_400_000;
@@ -209,4 +209,23 @@ test("fields read from bytes are those that JSON.parse gives", () => {
   const escaped = Buffer.from('{"n\\u0061me":"a"}');
   assert.deepEqual(fieldsAt(escaped, 0, wanting(keys)), { name: "a" });
   assert.equal(RECORD_MAPS.length, 4);
+});
+
+test("a version that is an object costs no other package", async () => {
+  const rules = (await readRules({ latest: 1 }, 0)) as Rules;
+  const odd = '{"name":"a","version":{"toString":0,"valueOf":0}}';
+  const index = readRepodata(
+    Buffer.from(
+      `{"packages.conda":{"a-0-0.conda":${odd},"a-1-0.conda":{"name":"a","version":"1"},"a-2-0.conda":${odd}}}`,
+    ),
+  );
+  assert.deepEqual([...chooseRecords(index, {}, rules).chosen["packages.conda"]], [0, 1, 0]);
+  const candidates = [...eachRecord(index)].map(({ fileName, record }) => {
+    const fields = JSON.parse(Buffer.from(record).toString()) as Fields;
+    return { subdir: "noarch", fileName, fields };
+  });
+  assert.deepEqual(
+    chooseCandidates(candidates, {}, rules).map(({ fileName }) => fileName),
+    ["a-1-0.conda"],
+  );
 });

@@ -1,3 +1,4 @@
+import { asText } from "../conda/as-text.ts";
 import { parseFileName } from "../conda/file-name.ts";
 import { type MatchSpec, parseMatchSpec, type RecordFields, type Whereabouts } from "../conda/match-spec.ts";
 import { loadVersions } from "../conda/version.ts";
@@ -58,7 +59,7 @@ export function explain(
 ): Explanation[] {
   const groups = new Map<string, Candidate[]>();
   for (const one of candidates) {
-    const key = `${one.subdir} ${String(one.fields["name"]).toLowerCase()}`;
+    const key = `${one.subdir} ${asText(one.fields["name"]).toLowerCase()}`;
     const group = groups.get(key);
     if (group) group.push(one);
     else groups.set(key, [one]);
@@ -77,7 +78,7 @@ function explainGroup(
     ({ fields, fileName, subdir }) =>
       !rules || reasonsAgainst(fields, { ...where, fileName, subdir }, rules).length === 0,
   );
-  const versions = fitting.map(({ fields }) => String(fields["version"]));
+  const versions = fitting.map(({ fields }) => asText(fields["version"]));
   const newest = rules?.latest && newestVersions(versions, rules);
   for (const { subdir, fileName, fields } of candidates) {
     const at = { ...where, subdir, fileName };
@@ -87,8 +88,8 @@ function explainGroup(
       continue;
     }
     const against = reasonsAgainst(fields, at, rules);
-    if (against.length === 0 && newest && !newest.has(String(fields["version"])))
-      against.push(tooOld(String(fields["version"]), newest, rules));
+    if (against.length === 0 && newest && !newest.has(asText(fields["version"])))
+      against.push(tooOld(asText(fields["version"]), newest, rules));
     const why = against.length > 0 ? against : reasonsFor(fields, at, rules);
     out.push({ subdir, fileName, taken: against.length === 0, why });
   }

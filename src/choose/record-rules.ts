@@ -1,3 +1,4 @@
+import { asText } from "../conda/as-text.ts";
 import type { Check, MatchSpec, Whereabouts } from "../conda/match-spec.ts";
 import { RecordReader } from "./record-reader.ts";
 import { dependencyName, type NameRules, publishedAt, type Rules, tellsLicence } from "./rules.ts";
@@ -100,7 +101,7 @@ export class RecordRules {
   }
 
   version(): string {
-    return String(this.#value("version"));
+    return asText(this.#value("version"));
   }
 
   #keyOf(member: string): number {

@@ -28,9 +28,10 @@ export function factsOf(record: Readonly<Record<string, unknown>>): RecordFacts 
   const [sha256, md5] = [hex(record["sha256"], 64), hex(record["md5"], 32)];
   if (sha256 !== undefined) facts.sha256 = sha256;
   if (md5 !== undefined) facts.md5 = md5;
-  const size = Number(record["size"]);
-  if (typeof record["size"] !== "string" && Number.isSafeInteger(size) && size >= 0 && record["size"] !== null)
-    facts.size = size;
+  // Shards hold numbers as two kinds of them.
+  const stated = record["size"];
+  const size = typeof stated === "number" || typeof stated === "bigint" ? Number(stated) : -1;
+  if (Number.isSafeInteger(size) && size >= 0) facts.size = size;
   const attestations = record["attestations_sha256"];
   if (attestations !== undefined && attestations !== null) facts.attestations = attestations;
   for (const key of ["subdir", "name", "version", "build"] as const) {

@@ -1,3 +1,4 @@
+import { asText } from "../conda/as-text.ts";
 import type { RecordFields } from "../conda/match-spec.ts";
 import type { Versions } from "../conda/version.ts";
 import type { VirtualPackage } from "./virtual-packages.ts";
@@ -54,7 +55,7 @@ export function bestFirst(versions: Versions): (a: Choosable, b: Choosable) => n
   const isOld = (fileName: string) => (fileName.endsWith(".tar.bz2") ? 1 : 0);
   return ({ fields: a, fileName: oneFile }, { fields: b, fileName: otherFile }) =>
     tracks(a) - tracks(b) ||
-    versions.compare(String(b["version"]), String(a["version"])) ||
+    versions.compare(asText(b["version"]), asText(a["version"])) ||
     number(b["build_number"]) - number(a["build_number"]) ||
     number(b["timestamp"]) - number(a["timestamp"]) ||
     isOld(oneFile) - isOld(otherFile);
