@@ -344,7 +344,7 @@ test("what was read of one subdir is indexed when the run is interrupted before 
   assert.deepEqual([next.exitCode, next.read], [0, 21 - report.read]);
 });
 
-test("names that hide a whole index from pixi go from removed, and where they name records they are told of", async () => {
+test("names that hide a whole index from pixi go, with their records, and are told of; files stay", async () => {
   const target = temporary();
   const [path] = written(temporary(), [a]) as [string];
   mkdirSync(join(target, "noarch"));
@@ -354,16 +354,24 @@ test("names that hide a whole index from pixi go from removed, and where they na
   write({ ...before, removed: ["garbage", "gone-1-0.conda"] });
   const said: string[] = [];
   const onEvent = (e: { type: string; message?: string }) => e.type === "warning" && said.push(e.message ?? "");
+  writeFileSync(join(target, "noarch/foo.conda"), "x");
   await mirror({ sources: [path], target, env: {}, onEvent });
   assert.deepEqual(repodata(target, "noarch").removed, ["gone-1-0.conda"]);
-  assert.deepEqual(listed(target, "noarch"), [a.fileName, "foo.conda"]);
+  assert.deepEqual(listed(target, "noarch"), [a.fileName]);
+  assert.equal(readFileSync(join(target, "noarch/foo.conda"), "utf8"), "x");
   assert.match(
     said.join("\n"),
-    /"garbage" is no package's name and goes.*\n.*"foo\.conda" is no package's name, and pixi/,
+    /"garbage" is no package's name and goes.*\n.*"foo\.conda" is no package's name, and pixi.*its record goes, its file stays/,
   );
-  // Its file is nowhere.
+  assert.deepEqual(Object.keys(shard(target, "noarch", "a")["packages.conda"] ?? {}), [a.fileName]);
+  // What lies elsewhere is not looked at.
+  const elsewhere = { ...before.info, base_url: "https://example.org/pool/" };
+  write({ ...before, info: elsewhere, packages: { foo: bad }, v3: { conda: { bar: { ...bad, name: "bar" } } } });
   await index(target);
-  assert.deepEqual(listed(target, "noarch"), [a.fileName]);
+  const { packages, "packages.conda": conda, v3 } = repodata(target, "noarch");
+  assert.deepEqual([packages, Object.keys(conda), v3], [{}, [a.fileName], { conda: {}, "tar.bz2": {} }]);
+  // The file that is there was read, and is told of as one that is no package.
+  assert.match(warnings.join("\n"), /"foo" is no package's name.*\n.*"bar\.conda" is no package's name/);
   write({ ...before, "packages.conda": {}, removed: ["x"] });
   await index(target);
   assert.deepEqual(repodata(target, "noarch").removed, []);

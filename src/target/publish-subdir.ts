@@ -3,7 +3,6 @@ import type { IndexFiles } from "../index/index-files.ts";
 import { letGo } from "../index/let-go.ts";
 import {
   countMerged,
-  isGone,
   malformedKeys,
   malformedRemoved,
   mergedPieces,
@@ -85,10 +84,12 @@ export async function publishSubdir(
     ...(exportsAhead && exported ? [exported] : []),
     ...(isAhead(state, UNPATCHED, from) && from ? [from] : []),
   ];
-  const remove = withMore(wish.remove, await wentSince(ahead, { index }, wish, missingOf));
-  const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, remove, takenBack }, files, warn);
   const made = madeWith(files);
   const known = jsonVersion !== undefined && state?.made === made && state.versions["repodata.json"] === jsonVersion;
+  // What we wrote has none.
+  const poison = known ? [] : [...malformedKeys(index), ...(from ? malformedKeys(from.index) : [])];
+  const remove = withMore(wish.remove, [...(await wentSince(ahead, { index }, wish, missingOf)), ...poison]);
+  const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, remove, takenBack }, files, warn);
   const job: SubdirJob = {
     ...next,
     changed: next.changed || jsonVersion === undefined,
@@ -105,8 +106,12 @@ export async function publishSubdir(
     written: [],
     versions: {},
   };
-  // What we wrote has none.
-  if (!known) warnOfNames(job);
+  // Those that are to go anyway are told by whoever says so.
+  if (!known)
+    warnOfNames(
+      job,
+      poison.filter((name) => !wish.remove?.has(name) && !takenBack.has(name)),
+    );
   // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
   if (job.changed && jsonVersion !== undefined) await removeStale(job);
   for (const a of wish.additions) {
@@ -190,17 +195,25 @@ async function replaceFiles(
     replaced.set(a, await store.put(`${subdir}/${a.fileName}`, a.replaceWith as StagedFile, "any", signal));
 }
 
-/** Tells of names for which pixi and rattler refuse the whole index (CEP 26). Keys stay: conda installs what stands there. */
-function warnOfNames({ index, change, subdir, options }: SubdirJob): void {
-  for (const name of malformedRemoved(index))
-    options.warn(`${subdir}/repodata.json: ${JSON.stringify(name)} is no package's name and goes from its "removed"`);
-  const [first, ...others] = malformedKeys(index).filter((fileName) => !isGone(change, fileName));
-  if (first === undefined) return;
-  const many = others.length > 0 ? ` (and ${others.length} more)` : "";
-  options.warn(
-    `${subdir}/repodata.json: ${JSON.stringify(first)}${many} is no package's name, and pixi and rattler can read nothing of this index: rename its file, or take it out, and run index on the channel`,
-  );
+/**
+ * Tells of names for which pixi and rattler refuse the whole index (CEP 26): they go, with their records. Files stay.
+ * @param keys of records; docs/decisions/037.
+ */
+function warnOfNames({ index, subdir, options }: SubdirJob, keys: readonly string[]): void {
+  const warn = (name: string, what: string) =>
+    options.warn(`${subdir}/repodata.json: ${JSON.stringify(name)} is no package's name${what}`);
+  for (const name of malformedRemoved(index)) warn(name, ' and goes from its "removed"');
+  const told = [...new Set(keys)];
+  for (const name of told.slice(0, TOLD))
+    warn(
+      name,
+      ", and pixi and rattler would read nothing of this index: its record goes, its file stays; rename it to <name>-<version>-<build>.conda or .tar.bz2, and run index on the channel",
+    );
+  if (told.length > TOLD) options.warn(`${subdir}/repodata.json: so do ${told.length - TOLD} more records`);
 }
+
+/** Names that are told each by itself. */
+const TOLD = 20;
 
 /** Versions of those of the files that are there. */
 async function versionsOf(
