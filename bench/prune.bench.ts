@@ -36,21 +36,17 @@ function channelOf(name: string): string {
 
 const cases = [
   ["latest 1", ["--latest", "1"]],
-  ["latest 1, no shards", ["--latest", "1"]],
   ["one name in 100", ["--exclude", "*7?"]],
   ["dry run, latest 1", ["--latest", "1", "--dry-run"]],
   ["nothing left over", []],
 ] as const;
 const parse: number[] = [];
 const figures = new Map<string, Timed[]>(cases.map(([name]) => [name, []]));
-const config = join(here, "no-shards.json");
-writeFileSync(config, JSON.stringify({ write_shards: false }));
 for (let i = 0; i < RUNS; i++) {
   parse.push(node("parse.ts", raw).milliseconds / 1000);
   for (const [name, flags] of cases) {
     const channel = channelOf(`${i}-${name.replace(/\W+/g, "-")}`);
-    const more = name.includes("no shards") ? ["--config", config] : [];
-    const run = await ours(["prune", channel, "-q", ...flags, ...more]);
+    const run = await ours(["prune", channel, "-q", ...flags]);
     if (run.code !== 0) throw new Error(`prune ended with ${run.code}`);
     figures.get(name)?.push(run);
   }

@@ -9,6 +9,7 @@ import type { Settings } from "./config/settings.ts";
 import { InterruptedError, isInterruption, TargetError, UsageError } from "./errors.ts";
 import type { PlannedStep, PruneEvent, PruneReport } from "./events.ts";
 import { letGo, letGoIndex } from "./index/let-go.ts";
+import { emptyRepodata } from "./index/repodata.ts";
 import { cachePath, noChannel, openChannel, subdirsOf } from "./index-channel.ts";
 import { type PrunedSubdir, pruneIndex } from "./prune-subdir.ts";
 import { guardOne, mostOf } from "./removal.ts";
@@ -16,7 +17,7 @@ import type { MirrorOptions } from "./run.ts";
 import { openFileCache } from "./survey/file-cache.ts";
 import { RUN_EXPORTS, UNPATCHED } from "./target/ahead.ts";
 import { publish } from "./target/channel.ts";
-import { openIndexState } from "./target/index-state.ts";
+import { filesLeaving, openIndexState } from "./target/index-state.ts";
 import { type LeftIn, leftIn } from "./target/left-in.ts";
 import { readIndex, readIndexFile } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
@@ -144,7 +145,9 @@ async function lookAt(run: Run): Promise<Looked[]> {
       const file = await readIndexFile(store, `${subdir}/${name}`, signal);
       if (file) letGoIndex(file.index);
     }
-    const { index } = await readIndex(store, subdir, signal);
+    // Without rules it tells only which of the files that are to go have come back.
+    const asks = rules !== undefined || filesLeaving(state.get(subdir)).size > 0;
+    const index = asks ? (await readIndex(store, subdir, signal)).index : emptyRepodata(subdir);
     const chosen = rules
       ? pruneIndex(index, subdir, store.where, rules, needed?.get(subdir), run.options.dryRun)
       : { subdir, listed: 0, gone: new Set<string>(), goneBytes: 0, keptBytes: 0 };

@@ -1,8 +1,9 @@
 import type { PruneEvent } from "../events.ts";
 import { prune } from "../prune.ts";
 import { choiceOptions, explanationText } from "./choice-flags.ts";
+import { openOutput } from "./output.ts";
 import type { PruneFlags } from "./prune-flags.ts";
-import { pruneJson, pruneText } from "./prune-text.ts";
+import { pruneJson, pruneLines } from "./prune-text.ts";
 import { openSession, s3Settings } from "./session.ts";
 
 /** `prune`: parse, call the library, print. Gives the exit code. */
@@ -29,10 +30,13 @@ export async function pruneCommand(channel: string, flags: PruneFlags): Promise<
       onEvent,
     });
     progress.stop();
-    if (flags.json) process.stdout.write(`${pruneJson(report)}\n`);
-    else if (report.explanations)
-      process.stdout.write(`${explanationText(report.explanations, "the channel does not list")}\n`);
-    else if (report.plan || !flags.quiet) process.stdout.write(`${pruneText(report)}\n`);
+    const out = openOutput(process.stdout);
+    if (flags.json) {
+      for (const piece of pruneJson(report)) await out.write(piece);
+      await out.line("");
+    } else if (report.explanations) await out.line(explanationText(report.explanations, "the channel does not list"));
+    else if (report.plan || !flags.quiet) for (const line of pruneLines(report)) await out.line(line);
+    await out.flush();
     return report.exitCode;
   } finally {
     close();

@@ -1,13 +1,24 @@
 import type { PruneReport } from "../events.ts";
 import { bytesText, secondsText } from "./render.ts";
 
-/** The report of `prune` as the one JSON document of --json. */
-export function pruneJson(report: PruneReport): string {
-  return JSON.stringify(report);
+/** The report of `prune` as the one JSON document of --json, piece by piece: a plan may be long. */
+export function* pruneJson({ plan, ...report }: PruneReport): Generator<string> {
+  const rest = JSON.stringify(report);
+  if (!plan) {
+    yield rest;
+    return;
+  }
+  yield `${rest.slice(0, -1)},"plan":[`;
+  let comma = "";
+  for (const step of plan) {
+    yield comma + JSON.stringify(step);
+    comma = ",";
+  }
+  yield "]}";
 }
 
 /** What a run came to in one line; of a dry run the plan, a line a package. */
-export function pruneText(report: PruneReport): string {
+export function* pruneLines(report: PruneReport): Generator<string> {
   const { kept, keptBytes, removed, removedBytes, freed, waiting, plan, channel } = report;
   const many = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
   const files = [
@@ -15,22 +26,23 @@ export function pruneText(report: PruneReport): string {
     ...(freed.shards > 0 ? [many(freed.shards, "shard")] : []),
     ...(freed.leftovers > 0 ? [many(freed.leftovers, "leftover file")] : []),
   ].join(", ");
-  const ruled = removed + kept > 0;
   if (plan) {
-    const lines = plan.map(
-      (s) => `remove  ${s.subdir}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}`,
-    );
+    for (const s of plan)
+      yield `remove  ${s.subdir}/${s.fileName}  ${s.bytes === undefined ? "?" : bytesText(s.bytes)}`;
     const counts = [
       ...(removed > 0 ? [`${removed} remove (${bytesText(removedBytes)})`] : []),
       ...(kept > 0 ? [`${kept} keep (${bytesText(keptBytes)})`] : []),
       ...(files === "" ? [] : [`${files} to clean up (${bytesText(freed.bytes)})`]),
     ].join(", ");
-    return [...lines, `plan: ${counts || "nothing to do"}; nothing was changed`].join("\n");
+    yield `plan: ${counts || "nothing to do"}; nothing was changed`;
+    return;
   }
   const counts = [
-    ...(ruled ? [`${removed} removed (${bytesText(removedBytes)}), ${kept} kept (${bytesText(keptBytes)})`] : []),
+    ...(removed + kept > 0
+      ? [`${removed} removed (${bytesText(removedBytes)}), ${kept} kept (${bytesText(keptBytes)})`]
+      : []),
     files === "" ? "nothing freed" : `${bytesText(freed.bytes)} freed (${files})`,
     ...(waiting > 0 ? [`${many(waiting, "file")} ${waiting === 1 ? "waits" : "wait"} for the grace period`] : []),
   ].join("; ");
-  return `${counts} in ${secondsText(report.milliseconds)} → ${channel}`;
+  yield `${counts} in ${secondsText(report.milliseconds)} → ${channel}`;
 }
