@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { zstdCompressSync } from "node:zlib";
@@ -7,7 +7,7 @@ import { DEFAULTS } from "../src/config/defaults.ts";
 import { indexFilesOf } from "../src/config/index-files.ts";
 import { readShardJson } from "../src/index/shard-json.ts";
 import { readShardIndex, shardPath } from "../src/index/shards.ts";
-import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
+import { indexChannel, type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
 import { publish } from "../src/target/channel.ts";
 import { openFolder } from "../src/target/folder.ts";
 import type { Store } from "../src/target/store.ts";
@@ -228,4 +228,21 @@ test("another's shard index that comes after run exports were read is made anew 
   await store.close();
   assert.equal(asked, 2);
   assert.deepEqual(await saidBy(target), { [a.fileName]: own, [b.fileName]: own, [d.fileName]: {} });
+});
+
+test("a hot-fix of run exports alone is not noticed; a package that is taken out and comes anew has it", async () => {
+  const server = await served({ [a.fileName]: { run_exports: own }, [d.fileName]: { run_exports: {} } });
+  const target = temporary();
+  await run(server, target);
+  await indexChannel({ channel: target, env: {}, threads: 1 });
+  assert.deepEqual((await saidBy(target))[a.fileName], own);
+  say(server, { [a.fileName]: { run_exports: fixed }, [d.fileName]: { run_exports: {} } });
+  server.requests.splice(0);
+  const { report } = await run(server, target);
+  assert.deepEqual([report.added, report.kept, asked(server)], [0, 4, []]);
+  assert.deepEqual((await saidBy(target))[a.fileName], own);
+  rmSync(join(target, "noarch", a.fileName));
+  await indexChannel({ channel: target, env: {}, threads: 1 });
+  assert.equal((await run(server, target)).report.added, 1);
+  assert.deepEqual((await saidBy(target))[a.fileName], fixed);
 });
