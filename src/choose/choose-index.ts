@@ -92,8 +92,11 @@ class Chooser {
 
   choose(): Choice {
     for (const map of RECORD_MAPS) {
-      const { count, spans } = this.#index.maps[map];
-      if (count > 0) this.#asked.reader.survey(spans[2] as number);
+      const { count, spans, unsure } = this.#index.maps[map];
+      // The first that the reader can read.
+      let first = 0;
+      while (unsure.has(first)) first++;
+      if (first < count) this.#asked.reader.survey(spans[first * SPAN + 2] as number);
       this.#chooseIn(map);
     }
     for (const [map, { names, versions }] of this.#fitting) {
