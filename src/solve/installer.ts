@@ -108,6 +108,8 @@ class Search {
   readonly #left = new Map<string, { readonly candidates: readonly Choosable[]; readonly because: Reasons }>();
   /** Names that are needed, chosen or not, and who needed them first. */
   readonly #needed = new Map<string, Reasons>();
+  /** Those of them that are not chosen yet, and the how many-th it was to be needed. */
+  readonly #open = new Map<string, number>();
   readonly #conditionals = new Set<Conditional>();
   /** Optional groups that are asked for, by name and group, and by whom. */
   readonly #extras = new Map<string, Map<string, Reasons>>();
@@ -169,15 +171,16 @@ class Search {
     };
   }
 
-  /** A name that is needed and not chosen yet: the one with the fewest left, since it decides most. */
+  /** A name that is needed and not chosen yet: the one with the fewest left, since it decides most; of several the first needed. */
   #mostPressing(): string | undefined {
     let best: string | undefined;
     let fewest = Number.POSITIVE_INFINITY;
-    for (const name of this.#needed.keys()) {
-      if (this.chosen.has(name)) continue;
+    let first = 0;
+    for (const [name, nth] of this.#open) {
       const { length } = this.#left.get(name)?.candidates ?? this.#installer.candidates(name);
-      if (length >= fewest) continue;
+      if (length > fewest || (length === fewest && nth > first)) continue;
       fewest = length;
+      first = nth;
       best = name;
     }
     return best;
@@ -187,6 +190,7 @@ class Search {
   #place(candidate: Choosable): Reasons | undefined {
     const { name } = candidate;
     set(this.chosen, name, candidate, this.#undo);
+    unset(this.#open, name, this.#undo);
     const by = new Set([name]);
     const failed = this.#require(candidate.depends, by);
     if (failed) return failed;
@@ -232,7 +236,10 @@ class Search {
   }
 
   #apply(need: Need, by: Reasons): Reasons | undefined {
-    if (!this.#needed.has(need.name)) set(this.#needed, need.name, by, this.#undo);
+    if (!this.#needed.has(need.name)) {
+      if (!this.chosen.has(need.name)) set(this.#open, need.name, this.#needed.size, this.#undo);
+      set(this.#needed, need.name, by, this.#undo);
+    }
     const against = this.#narrow(need, by);
     if (against) return against;
     for (const group of need.extras) {
@@ -276,6 +283,14 @@ function set<K, V>(map: Map<K, V>, key: K, value: V, undo: (() => void)[]): void
     else map.set(key, before);
   });
   map.set(key, value);
+}
+
+/** Removes, and notes how that is undone. */
+function unset<K, V>(map: Map<K, V>, key: K, undo: (() => void)[]): void {
+  const before = map.get(key);
+  if (before === undefined) return;
+  undo.push(() => void map.set(key, before));
+  map.delete(key);
 }
 
 function union(a: Iterable<string>, b: Iterable<string>): Reasons {
