@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Choice } from "./choose/choose-index.ts";
 import { dependencyName, passes, type Rules, rulesFor } from "./choose/rules.ts";
 import type { Whereabouts } from "./conda/match-spec.ts";
@@ -9,6 +10,9 @@ import { Installer } from "./solve/installer.ts";
 import { machinesOf } from "./solve/virtual-packages.ts";
 import { thisPlatform } from "./this-platform.ts";
 import { pool } from "./transfer/pool.ts";
+
+/** So many milliseconds are solved in a row. */
+const LONGEST_MS = 50;
 
 /** What chosen packages need, themselves included. */
 export interface NeededFiles {
@@ -80,7 +84,14 @@ export async function neededFrom(from: ChosenFrom, platforms: readonly string[])
     for (const list of known.values()) list.sort(bestFirst(versions));
     const installer = new Installer(versions, (name) => (name.startsWith("__") ? [] : (known.get(name) ?? [])));
     let lenient: ReturnType<typeof askingOnlyHere> | undefined;
+    let rested = performance.now();
     for (const root of roots) {
+      // Whoever wants it to stop is heard.
+      if (performance.now() - rested > LONGEST_MS) {
+        await setImmediate();
+        from.signal.throwIfAborted();
+        rested = performance.now();
+      }
       const key = `${root.subdir}/${root.fileName}`;
       let found = installer.solve(root, machines);
       if (typeof found === "string" && from.elsewhere) {

@@ -3,6 +3,8 @@ import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { type MirrorOptions, mirror } from "../src/main.ts";
+import { neededFrom } from "../src/needed-from.ts";
+import { type Choosable, choosable } from "../src/solve/choosable.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { channelOf, filesOf } from "./support/channels.ts";
@@ -153,4 +155,34 @@ test("what packages need stays where a subdir could not be read when that was as
     );
     assert.ok(listed(target, "noarch").includes(needed.fileName));
   }
+});
+
+test("whoever wants it to stop is heard while it solves", async () => {
+  const record = Buffer.from(JSON.stringify({ name: "a", version: "1", build: "0", build_number: 0, depends: [] }));
+  const root = choosable("noarch", "a-1-0.conda", record) as Choosable;
+  const roots = Array.from({ length: 2_000_000 }, () => root);
+  const stopping = new AbortController();
+  const from = {
+    subdirs: ["noarch"],
+    open: async (subdir: string) => ({
+      roots: subdir === "noarch" ? roots : [],
+      byName: async () => [],
+      incomplete: false,
+    }),
+    concurrency: 1,
+    signal: stopping.signal,
+  };
+  setTimeout(() => stopping.abort(), 1);
+  await assert.rejects(neededFrom(from, ["linux-64"]), { name: "AbortError" });
+});
+
+test("where all of a channel comes, nothing is solved", async () => {
+  const target = temporary();
+  const impossible = buildConda({ name: "impossible", depends: ["nowhere"] });
+  const source = await channelOf([impossible]);
+  const report = await mirror({ sources: [source], sourceType: "channel", target, withDeps: true, env: {} });
+  assert.deepEqual([report.exitCode, report.added], [0, 1]);
+  const rules = { include: ["impossible"], target: temporary() };
+  const chosen = await mirror({ sources: [source], sourceType: "channel", withDeps: true, env: {}, ...rules });
+  assert.deepEqual([chosen.exitCode, chosen.added, chosen.failed], [1, 1, 1]);
 });
