@@ -232,7 +232,7 @@ test("a version that is an object costs no other package", async () => {
 
 test("a record whose keys hold quotes is chosen by what it says, wherever it stands", async () => {
   const rules = (await readRules({ include: ["a >1"] }, 0)) as Rules;
-  const odd = '{"\\"":"","name":"a","version":"2"}';
+  const odd = '{"name":"a","version":"2","\\"":"c"}';
   for (const records of [[odd], [odd, '{"name":"a","version":"1"}'], ['{"name":"a","version":"1"}', odd]]) {
     const entries = records.map((record, i) => `"a-1-${i}.conda":${record}`);
     // Nothing with a quote in it follows the last one.
