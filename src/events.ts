@@ -134,6 +134,8 @@ export interface PruneReport {
   readonly written: readonly string[];
   /** The plan of a dry run: each package that would go. */
   readonly plan?: readonly PlannedStep[];
+  /** Of a dry run: packages that would stay, and of a dependency of which nothing would, though there is something now. */
+  readonly losing?: number;
   /** Why packages stay or go, where that was asked. */
   readonly explanations?: readonly Explanation[];
   readonly milliseconds: number;

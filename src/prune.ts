@@ -81,7 +81,8 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
     );
     if (options.dryRun) {
       const left = await store.leftovers?.(false, now, signal);
-      return report(run, began, { pruned, plan: planOf(pruned, run), left });
+      const losing = options.withDeps || !rules ? undefined : await losingIn(pruned, run);
+      return report(run, began, { pruned, plan: planOf(pruned, run), left, losing });
     }
     const published = await carryOut(pruned, run);
     const written = published.some((p) => p.written.length > 0) ? await updateTop(published, run) : [];
@@ -209,6 +210,15 @@ function planOf(looked: readonly Looked[], { store }: Run): PlannedStep[] {
   );
 }
 
+/** How many packages that stay lose a dependency. */
+async function losingIn(looked: readonly Looked[], { store, signal }: Run): Promise<number> {
+  const gone = new Map(looked.map(({ chosen }) => [chosen.subdir, chosen.gone] as const));
+  if (![...gone.values()].some((files) => files.size > 0)) return 0;
+  const { countLosing } = await import("./prune-losses.ts");
+  const all = (await store.folders(signal)).filter(isSubdir);
+  return countLosing(all, gone, async (subdir) => (await readIndex(store, subdir, signal)).index, signal);
+}
+
 /** Takes records out, and removes files whose time has come. Where there is nothing to do, nothing is touched. */
 async function carryOut(looked: readonly Looked[], run: Run): Promise<PublishedSubdir[]> {
   const { store, options, signal, emit } = run;
@@ -259,10 +269,11 @@ function report(
     readonly written?: readonly string[];
     readonly left?: { readonly files: number; readonly bytes: number } | undefined;
     readonly plan?: readonly PlannedStep[];
+    readonly losing?: number | undefined;
     readonly explanations?: PruneReport["explanations"];
   },
 ): PruneReport {
-  const { pruned = [], published = [], written = [], left, plan, explanations } = told;
+  const { pruned = [], published = [], written = [], left, plan, losing, explanations } = told;
   const freed = options.dryRun ? pruned.map((p) => p.left) : published.flatMap((p) => p.freed ?? []);
   const subdirs = pruned.map(({ chosen: { subdir, listed, gone, goneBytes, keptBytes } }) => ({
     subdir,
@@ -293,6 +304,7 @@ function report(
     subdirs,
     written: [...published.flatMap((p) => p.written), ...written],
     ...(plan ? { plan } : {}),
+    ...(losing === undefined ? {} : { losing }),
     ...(explanations ? { explanations } : {}),
     milliseconds: Math.round(performance.now() - began),
     interrupted: signal.aborted,

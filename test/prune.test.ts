@@ -491,6 +491,18 @@ const listing = (channel: string) => [...listed(channel, "noarch"), ...listed(ch
 test("what the packages need that stay goes with the rest, and stays with --with-deps", rattler, async () => {
   const channel = await channelOf(stack);
   const twin = copyChannel(channel, join(temporary(), "channel"));
+  // app 2.0 loses core 1.0. What nothing here ever did for, such as python, is not lost.
+  assert.equal((await pruneAt(NOW, { channel, latest: 1, dryRun: true })).losing, 1);
+  assert.equal((await pruneAt(NOW, { channel, exclude: ["app 2.*", "core >=2", "data"], dryRun: true })).losing, 0);
+  assert.equal(
+    (await pruneAt(NOW, { channel, exclude: ["base"], dryRun: true })).losing,
+    1,
+    "one that needs a noarch one",
+  );
+  const some = { exclude: ["base", "core <2"], subdirs: ["noarch"], dryRun: true };
+  assert.equal((await pruneAt(NOW, { channel, ...some })).losing, 1, "core, which is not looked at, stays");
+  const { out } = await cliRun(["prune", channel, "--latest", "1", "--dry-run"]);
+  assert.match(out, /\n1 package that would stay loses a dependency; --with-deps keeps what they need\nplan: /);
   await pruneAt(NOW, { channel, latest: 1 });
   assert.deepEqual(listing(channel), names(app, core2, base, data2));
   await pruneAt(NOW, { channel: twin, latest: 1, withDeps: true });

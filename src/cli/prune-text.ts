@@ -34,6 +34,8 @@ export function* pruneLines(report: PruneReport): Generator<string> {
       ...(kept > 0 ? [`${kept} keep (${bytesText(keptBytes)})`] : []),
       ...(files === "" ? [] : [`${files} to clean up (${bytesText(freed.bytes)})`]),
     ].join(", ");
+    if (report.losing)
+      yield `${many(report.losing, "package")} that would stay ${report.losing === 1 ? "loses" : "lose"} a dependency; --with-deps keeps what they need`;
     yield `plan: ${counts || "nothing to do"}; nothing was changed`;
     return;
   }
