@@ -29,6 +29,8 @@ if (compileCache !== undefined) enableCompileCache(compileCache);
 const { bytesSent } = await import("../conda/sent-bytes.ts");
 const { FileChecker } = await import("./check-file.ts");
 
+port.postMessage("up");
+
 const checker = new FileChecker();
 let last: Promise<void> = Promise.resolve();
 port.on("message", (batch: ToWorker) => {
