@@ -139,6 +139,7 @@ Examples:
   ${NAME} verify /srv/channel --repair --from https://conda.anaconda.org/conda-forge --dry-run`,
     )
     .action(async (channel: string, flags: VerifyFlags) => {
+      (await import("./small-heap.ts")).keepHeapsSmall();
       const { verifyCommand } = await import("./verify-command.ts");
       exit(await verifyCommand(channel, flags));
     });

@@ -65,6 +65,7 @@ export class FileChecker {
     }
     try {
       const before = fstatSync(fd, { bigint: true });
+      if (before.isDirectory()) return problem("PACKAGE_MISSING", "a folder has its name");
       if (!before.isFile()) return problem("PACKAGE_UNREADABLE", "it is no regular file");
       const size = Number(before.size);
       const found = await this.#look(fd, size, fileName, facts, inside.subdir);

@@ -35,7 +35,7 @@ export interface Where {
 export type CheckedFiles = Omit<FromWorker, "id" | "error">;
 
 /** Megabytes that a thread's new objects may take: what a package leaves behind is soon gone, and more room is only filled. */
-const YOUNG_MB = 8;
+const YOUNG_MB = 16;
 
 interface Job {
   readonly message: ToWorker;

@@ -1,7 +1,7 @@
 import { loadVersions } from "../conda/version.ts";
 import { bz2Pieces, decodedPieces, decompressBz2, decompressIndex } from "../index/compress.ts";
 import { currentRepodata, recordsByName } from "../index/current-repodata.ts";
-import { letGoIndex } from "../index/let-go.ts";
+import { letGo, letGoIndex } from "../index/let-go.ts";
 import { eachRecord, findRecord, lookUp, type Repodata, readRepodata } from "../index/repodata.ts";
 import { RUN_EXPORTS, UNPATCHED } from "../target/ahead.ts";
 import { type Audit, finding, words } from "./audit.ts";
@@ -29,9 +29,13 @@ export async function formFindings(view: View, audit: Audit): Promise<Finding[]>
       audit.signal.throwIfAborted();
       found.push(finding("FORM_UNREADABLE", subdir, name, words(e)));
     }
+    // Its memory is given back before the next one comes.
+    letGo(stored.bytes);
   };
   if (view.version !== undefined) {
-    await check("repodata.json.zst", (bytes) => compressed(index, decodedPieces(bytes), () => decompressIndex(bytes)));
+    await check("repodata.json.zst", (bytes) =>
+      compressed(index, used(decodedPieces(bytes)), () => decompressIndex(bytes)),
+    );
     await check("repodata.json.bz2", (bytes) => compressed(index, bz2Pieces(bytes), () => decompressBz2(bytes)));
   }
   const parsed = (why: (form: Repodata) => Promise<string | undefined>) => async (bytes: Uint8Array) => {
@@ -54,6 +58,14 @@ export async function formFindings(view: View, audit: Audit): Promise<Finding[]>
   );
   found.push(...(await shardFindings(view, audit)));
   return found;
+}
+
+/** The same pieces; each is given back once it was looked at, or hundreds of them would wait to be collected. */
+async function* used(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece;
+    letGo(piece);
+  }
 }
 
 /** Larger indexes that are not the same bytes count as different: two of them at once would take too much memory. */

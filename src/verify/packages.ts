@@ -40,40 +40,46 @@ export function sizeIn(listing: Listing, fileName: string): number | undefined {
   return size === undefined || size >= 0 ? size : -1 - size;
 }
 
+/** Notes which files of a listing records name. */
+export function markNamed(listing: Listing, records: Iterable<IndexRecord>): void {
+  for (const { fileName } of records) {
+    const size = listing.get(fileName);
+    if (size !== undefined && size >= 0) listing.set(fileName, -1 - size);
+  }
+}
+
 /**
  * What is wrong with the packages of records: each is there, has its size, and where more than a quick look is asked for every
  * byte of it is what its record says, and the archive is the package that the record is of. Memory is bounded by the number of
  * findings and of files, whatever their size.
- * @param there the files of the subdir; those that records name are marked.
+ * @param there the files of the subdir; needed for a quick look, and where the store is no folder of this machine.
  */
 export async function packageFindings(
   view: View,
   records: Iterable<IndexRecord>,
-  there: Listing,
+  there: Listing | undefined,
   audit: Audit,
 ): Promise<Finding[]> {
   const { subdir } = view;
   const { counts, signal } = audit;
   const found: Finding[] = [];
+  const missing = (fileName: string, detail = "there is no such file") => {
+    if (view.elsewhere) counts.elsewhere++;
+    else found.push(finding("PACKAGE_MISSING", subdir, fileName, detail));
+  };
   function* present(): Generator<IndexRecord> {
     for (const one of records) {
-      if (!isPath(one.fileName)) {
-        found.push(finding("RECORD_UNUSABLE", subdir, one.fileName, NO_NAME));
-        continue;
-      }
-      const size = sizeIn(there, one.fileName);
-      if (size !== undefined) {
-        there.set(one.fileName, -1 - size);
-        yield one;
-      } else if (view.elsewhere) counts.elsewhere++;
-      else found.push(finding("PACKAGE_MISSING", subdir, one.fileName, "there is no such file"));
+      if (!isPath(one.fileName)) found.push(finding("RECORD_UNUSABLE", subdir, one.fileName, NO_NAME));
+      // Whoever opens them sees whether they are there.
+      else if (!there || sizeIn(there, one.fileName) !== undefined) yield one;
+      else missing(one.fileName);
     }
   }
   if (audit.quick) {
     for (const { fileName, record } of present()) {
       if (counts.packages++ % 4096 === 0) signal.throwIfAborted();
       const facts = recordFacts(record);
-      const size = sizeIn(there, fileName);
+      const size = there && sizeIn(there, fileName);
       const wrong = misnamed(fileName, facts, subdir);
       if (wrong !== undefined) found.push(finding("RECORD_UNUSABLE", subdir, fileName, wrong));
       else if (facts.size !== undefined && facts.size !== size)
@@ -88,8 +94,13 @@ export async function packageFindings(
     counts.bytes += checked.bytes;
     counts.unhashed += checked.unhashed;
     audit.news.read(checked.packages, checked.bytes);
-    for (const { fileName, code, detail } of checked.problems)
-      found.push(finding((code === "CHANGED" ? "PACKAGE_DAMAGED" : code) as FindingCode, subdir, fileName, detail));
+    for (const { fileName, code, detail } of checked.problems) {
+      if (code === "PACKAGE_MISSING") {
+        missing(fileName, detail);
+        counts.packages--;
+      } else
+        found.push(finding((code === "CHANGED" ? "PACKAGE_DAMAGED" : code) as FindingCode, subdir, fileName, detail));
+    }
   }
   signal.throwIfAborted();
   return found;

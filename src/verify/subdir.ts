@@ -10,7 +10,7 @@ import { isHeld } from "../target/folder-lock.ts";
 import type { Audit } from "./audit.ts";
 import { type Finding, isSame } from "./finding.ts";
 import { formFindings } from "./forms.ts";
-import { type Listing, list, packageFindings, unlistedFindings } from "./packages.ts";
+import { type Listing, list, markNamed, packageFindings, unlistedFindings } from "./packages.ts";
 import { promising, sidecarFindings } from "./sidecars.ts";
 import { isPath, readView, type View } from "./view.ts";
 
@@ -36,15 +36,7 @@ const SETTLE_MS = 5000;
 export async function auditSubdir(subdir: string, audit: Audit): Promise<AuditedSubdir> {
   const { store, signal } = audit;
   let view = await readView(store, subdir, signal);
-  const there = await list(store, subdir, signal);
-  let [packages, bytes] = [0, 0];
-  for (const [fileName, size] of there) {
-    if (!formatOf(fileName)) continue;
-    packages++;
-    bytes += size;
-  }
-  audit.news.reading(subdir, packages, bytes);
-  let suspects = ordered(await firstLook(view, there, audit));
+  let suspects = ordered(await firstLook(view, audit));
   for (let looks = 1; suspects.length > 0; looks++) {
     if (looks > MOST_LOOKS) throw disturbed(store.where, subdir);
     await settled(audit);
@@ -53,7 +45,7 @@ export async function auditSubdir(subdir: string, audit: Audit): Promise<Audited
       if (view.index) letGoIndex(view.index);
       view = await readView(store, subdir, signal);
     }
-    const again = ordered(await lookAgain(view, suspects, audit));
+    const again = ordered(await lookAgain(view, suspects, audit, unchanged));
     const stable = unchanged && isPartOf(again, suspects) && (await versionOf(audit, subdir)) === view.version;
     suspects = again;
     if (stable) break;
@@ -63,22 +55,48 @@ export async function auditSubdir(subdir: string, audit: Audit): Promise<Audited
   return { subdir, records, findings: suspects };
 }
 
-async function firstLook(view: View, there: Listing, audit: Audit): Promise<Finding[]> {
-  const { index } = view;
+async function firstLook(view: View, audit: Audit): Promise<Finding[]> {
+  const { index, subdir } = view;
+  const { store, signal } = audit;
   const found = [...view.findings];
   // What lies there beside an index that can't be read may all be in it.
   if (found.some((f) => f.code === "INDEX_UNREADABLE")) return found;
-  const records = index ? eachRecord(index) : [];
-  // Threads read packages while this one holds the forms of the index against each other.
-  const [packages, forms] = await together(packageFindings(view, records, there, audit), formFindings(view, audit));
+  const records = () => (index ? eachRecord(index) : []);
+  const listing = async () => {
+    const there = await list(store, subdir, signal);
+    tellOf(there, subdir, audit);
+    return there;
+  };
+  // The forms of a large index take memory that must be free again before that of findings is taken.
+  const first = index && (audit.quick || index.bytes.length > LARGE) ? await formFindings(view, audit) : undefined;
+  const opens = store.folder !== undefined && !audit.quick;
+  const before = opens ? undefined : await listing();
+  // Threads read packages while this one looks what else lies there, and holds the forms of the index against each other.
+  const [packages, [there, forms]] = await together(
+    packageFindings(view, records(), before, audit),
+    (async () => [before ?? (await listing()), first ?? (await formFindings(view, audit))] as const)(),
+  );
   push(found, packages);
   push(found, forms);
-  if (index && audit.store.anyFile && promises(index))
-    push(found, await sidecarFindings(view, promising(eachRecord(index)), there, audit));
+  if (index && store.anyFile && promises(index))
+    push(found, await sidecarFindings(view, promising(records()), there, audit));
+  markNamed(there, records());
   const unnamed: string[] = [];
   for (const [fileName, size] of there) if (size >= 0 && formatOf(fileName)) unnamed.push(fileName);
   push(found, await unlistedFindings(view, unnamed, audit));
   return found;
+}
+
+const LARGE = 32 * 1024 * 1024;
+
+function tellOf(there: Listing, subdir: string, { news }: Audit): void {
+  let [packages, bytes] = [0, 0];
+  for (const [fileName, size] of there) {
+    if (!formatOf(fileName)) continue;
+    packages++;
+    bytes += size;
+  }
+  news.reading(subdir, packages, bytes);
 }
 
 /** Waits for both, also where one fails. */
@@ -92,22 +110,38 @@ function promises({ bytes }: Repodata): boolean {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("attestations_sha256");
 }
 
-/** What is still wrong of what seemed so. */
-export async function lookAgain(view: View, suspects: readonly Finding[], audit: Audit): Promise<Finding[]> {
+/**
+ * What is still wrong of what seemed so.
+ * @param unchanged whether the view is the one that it seemed so in.
+ */
+export async function lookAgain(
+  view: View,
+  suspects: readonly Finding[],
+  audit: Audit,
+  unchanged = false,
+): Promise<Finding[]> {
   const { index, subdir } = view;
   const found = [...view.findings];
   if (found.some((f) => f.code === "INDEX_UNREADABLE")) return found;
   const of = (begin: string) => suspects.filter((f) => f.code.startsWith(begin));
-  const unlisted = suspects.filter((f) => f.code === "PACKAGE_UNLISTED").map((f) => f.fileName);
-  const named = new Set(
-    suspects
-      .filter((f) => f.code !== "PACKAGE_UNLISTED" && (f.code.startsWith("PACKAGE_") || f.code === "RECORD_UNUSABLE"))
-      .map((f) => f.fileName),
-  );
+  const missing = of("PACKAGE_MISSING");
+  const unlisted = of("PACKAGE_UNLISTED").map((f) => f.fileName);
+  const named = new Set<string>();
+  for (const { code, fileName } of suspects)
+    if (code === "RECORD_UNUSABLE" || (/^PACKAGE_/.test(code) && !/_(?:MISSING|UNLISTED)$/.test(code)))
+      named.add(fileName);
   const sidecars = of("SIDECAR_").map((f) => f.fileName);
   for (const name of sidecars) named.add(name.replace(/\.sigs(?:\.[0-9a-f]{64})?$/, ""));
-  if (named.size > 0 && index) {
-    const there = await listed(subdir, [...named], sidecars, audit);
+  if (index && missing.length + named.size > 0) {
+    const many = sidecars.length > 0 || missing.length + named.size > MANY;
+    const there = await (many
+      ? list(audit.store, subdir, audit.signal)
+      : some(subdir, [...missing.map((f) => f.fileName), ...named], audit));
+    // Half a million may be missing: what is still so is the same finding.
+    for (const one of missing) {
+      if (there.has(one.fileName)) named.add(one.fileName);
+      else if (unchanged || findRecord(index, one.fileName)) found.push(one);
+    }
     const { packages, bytes, unhashed, elsewhere } = audit.counts;
     const records = () => recordsOf(index, named);
     push(found, await packageFindings(view, records(), there, audit));
@@ -127,22 +161,14 @@ function* recordsOf(index: Repodata, fileNames: Iterable<string>): Generator<Ind
   }
 }
 
-/** So many names cost less to list than to be asked for one by one, where the store is far. */
+/** So many names cost less to list than to be asked for one by one. */
 const MANY = 100;
 
 /** Those of the names that are there now. */
-async function listed(
-  subdir: string,
-  fileNames: readonly string[],
-  sidecars: readonly string[],
-  { store, signal }: Audit,
-): Promise<Listing> {
-  if (sidecars.length > 0 || (store.folder === undefined && fileNames.length > MANY))
-    return list(store, subdir, signal);
+async function some(subdir: string, fileNames: readonly string[], { store, signal }: Audit): Promise<Listing> {
   const there: Listing = new Map();
   for (const fileName of fileNames) {
-    const path = `${subdir}/${fileName}`;
-    const file = isPath(fileName) ? await store.stat(path, signal) : undefined;
+    const file = isPath(fileName) ? await store.stat(`${subdir}/${fileName}`, signal) : undefined;
     if (file) there.set(fileName, file.size);
   }
   return there;
