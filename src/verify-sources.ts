@@ -16,6 +16,8 @@ import { startReceivers } from "./transfer/receivers.ts";
 import { withRetries } from "./transfer/retry.ts";
 import type { Audit } from "./verify/audit.ts";
 import type { Finding } from "./verify/finding.ts";
+import { Outside } from "./verify/inside.ts";
+import { MAX_SIDECAR, readSidecar } from "./verify/sidecars.ts";
 import { settled } from "./verify/subdir.ts";
 import { readView } from "./verify/view.ts";
 
@@ -44,9 +46,6 @@ const PACKAGES: readonly string[] = [
 ];
 
 const SIDECAR = /\.sigs(?:\.[0-9a-f]{64})?$/;
-
-/** No sidecar comes near this. */
-const MAX_SIDECAR = 4 * 1024 * 1024;
 
 export interface Bringing {
   readonly audit: Audit;
@@ -208,14 +207,19 @@ async function fetchAll(due: readonly Wanted[], work: Bringing, fates: Map<Findi
 async function mendSidecar(w: Wanted, { audit, dryRun, sources }: Bringing): Promise<Fate> {
   const { store, signal, retry } = audit;
   const promised = w.facts.attestations as string;
-  const path = `${w.subdir}/${w.fileName}.sigs`;
   const isIt = (bytes: Uint8Array | undefined) => bytes !== undefined && hash("sha256", bytes, "hex") === promised;
+  const name = `${w.fileName}.sigs`;
+  const hashed = `${name}.${promised}`;
   const own = async (at: string) => {
-    const there = await store.stat(at, signal);
-    return there && there.size <= MAX_SIDECAR ? (await store.get(at, signal))?.bytes : undefined;
+    const there = await store.stat(`${w.subdir}/${at}`, signal);
+    if (!there || there.size > MAX_SIDECAR) return undefined;
+    return readSidecar(store, w.subdir, at, signal).catch((e: Error) => {
+      if (e instanceof Outside) return undefined;
+      throw e;
+    });
   };
-  let [bytes, origin] = [await own(`${path}.${promised}`), "the one under its hash"];
-  if (!isIt(bytes)) [bytes, origin] = [await own(path), "the one under its name"];
+  let [bytes, origin] = [await own(hashed), "the one under its hash"];
+  if (!isIt(bytes)) [bytes, origin] = [await own(name), "the one under its name"];
   for (const ref of w.refs) {
     if (isIt(bytes)) break;
     if (ref.attestations?.sha256 !== promised) continue;
@@ -229,6 +233,6 @@ async function mendSidecar(w: Wanted, { audit, dryRun, sources }: Bringing): Pro
   }
   if (!bytes || !isIt(bytes)) return { why: sources.length === 0 ? "no --from names a source" : "no source has it" };
   if (dryRun) return { how: `would come again from ${origin}` };
-  for (const at of [`${path}.${promised}`, path]) if (!isIt(await own(at))) await store.put(at, bytes, "any", signal);
+  for (const at of [hashed, name]) if (!isIt(await own(at))) await store.put(`${w.subdir}/${at}`, bytes, "any", signal);
   return { how: `came again from ${origin}` };
 }

@@ -157,6 +157,15 @@ test("attestations that records promise are held against their hash, under both 
   assert.deepEqual(seen(await audit(channel, { quick: true })), []);
   writeFileSync(join(channel, "noarch", plain), sigs);
   assert.deepEqual(seen(await audit(channel)), []);
+  const aside = join(temporary(), "sigs");
+  writeFileSync(aside, sigs);
+  rmSync(join(channel, "noarch", plain));
+  symlinkSync(aside, join(channel, "noarch", plain));
+  const led = await audit(channel);
+  assert.deepEqual(seen(led), [`SIDECAR_DAMAGED noarch/${plain}`]);
+  assert.match(led.findings[0]?.why ?? "", /leads to .*, out of the channel/);
+  rmSync(join(channel, "noarch", plain));
+  writeFileSync(join(channel, "noarch", plain), sigs);
   promise("../../../etc/passwd");
   assert.deepEqual(seen(await audit(channel)), [`RECORD_UNUSABLE noarch/${a.fileName}`]);
 });

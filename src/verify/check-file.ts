@@ -1,22 +1,12 @@
 import { createHash, hash } from "node:crypto";
-import {
-  type BigIntStats,
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  openSync,
-  readSync,
-  realpathSync,
-  statSync,
-} from "node:fs";
-import { sep } from "node:path";
+import { type BigIntStats, closeSync, fstatSync, readSync, statSync } from "node:fs";
 import { parseFileName } from "../conda/file-name.ts";
 import { type RecordFacts, recordFacts } from "../conda/record-facts.ts";
 import { MirrorError } from "../errors.ts";
 import { readPackage } from "../package/read.ts";
 import { type ReadAt, readAtBuffer, readAtFile } from "../package/read-at.ts";
 import type { FindingCode } from "./finding.ts";
+import { Outside, openInside } from "./inside.ts";
 
 /** A package in a file of this machine, and the record that it must agree with. */
 export interface FileToCheck {
@@ -148,26 +138,6 @@ async function unlike(
     if (own[key] !== parts[key]) return differs(key, own[key], parts[key]);
   const stated = own["subdir"];
   return typeof stated === "string" && stated !== subdir ? differs("subdir", stated, subdir) : undefined;
-}
-
-class Outside extends Error {}
-
-const FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-
-/**
- * Opens a file that lies in one of the folders, or is a link to one that does.
- * @throws Outside where it is another link
- */
-function openInside(path: string, roots: readonly string[]): number {
-  const isLink = constants.O_NOFOLLOW === undefined && lstatSync(path).isSymbolicLink();
-  try {
-    if (!isLink) return openSync(path, FLAGS);
-  } catch (e) {
-    if ((e as NodeJS.ErrnoException).code !== "ELOOP") throw e;
-  }
-  const real = realpathSync(path);
-  if (!roots.some((root) => real.startsWith(`${root}${sep}`))) throw new Outside(`it leads to ${real}`);
-  return openSync(real, FLAGS);
 }
 
 /** Whether the path shows another state of the file than the one that was opened. */

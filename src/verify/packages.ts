@@ -1,4 +1,4 @@
-import { mkdir, open, realpath, rm } from "node:fs/promises";
+import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatOf } from "../conda/file-name.ts";
 import { recordFacts } from "../conda/record-facts.ts";
@@ -16,6 +16,7 @@ import { type Audit, finding } from "./audit.ts";
 import { misnamed } from "./check-file.ts";
 import { AHEAD, BATCH } from "./checkers.ts";
 import type { Finding, FindingCode } from "./finding.ts";
+import { rootsOf } from "./inside.ts";
 import { isPath, type View } from "./view.ts";
 
 const NO_NAME =
@@ -87,7 +88,7 @@ export async function packageFindings(
     }
     return found;
   }
-  const work = audit.store.folder === undefined ? elsewhereChecked(view, audit) : await hereChecked(view, audit);
+  const work = audit.store.folder === undefined ? elsewhereChecked(view, audit) : hereChecked(view, audit);
   const { batch, atOnce, check } = work;
   for await (const checked of pool(batches(present(), batch), atOnce, check, signal)) {
     counts.packages += checked.packages;
@@ -120,10 +121,9 @@ interface Checking {
 }
 
 /** Packages in a folder of this machine are read where they lie. */
-async function hereChecked({ subdir }: View, { store, checkers }: Audit): Promise<Checking> {
-  const channel = store.folder as string;
-  const folder = join(channel, subdir);
-  const roots = await Promise.all([channel, folder].map((path) => realpath(path).catch(() => path)));
+function hereChecked({ subdir }: View, { store, checkers }: Audit): Checking {
+  const folder = join(store.folder as string, subdir);
+  const roots = rootsOf(store, subdir);
   return {
     batch: BATCH,
     atOnce: checkers.threads * AHEAD,

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { JsonOut } from "../index/json-out.ts";
 import { type Place, placesByName, recordAt } from "../index/record-names.ts";
@@ -12,6 +11,7 @@ import { pool } from "../transfer/pool.ts";
 import { type Audit, finding, words } from "./audit.ts";
 import { sameRecord } from "./compare.ts";
 import type { Finding } from "./finding.ts";
+import { isInside, readInside, rootsOf } from "./inside.ts";
 import type { View } from "./view.ts";
 
 /** conda refuses shards of more than 16 MiB, unpacked; a file of this size is none. */
@@ -47,6 +47,8 @@ export async function shardFindings(view: View, audit: Audit): Promise<Finding[]
   const there = new Map<string, number>();
   for await (const file of store.list(`${subdir}${folder === "" ? "" : `/${folder}`}`, signal)) note(there, file);
   const folderOf = store.folder && join(store.folder, subdir);
+  const roots = folderOf ? rootsOf(store, subdir) : [];
+  if (folderOf && there.size > 0 && !isInside(join(folderOf, folder), roots)) return found;
   const out = new JsonOut(64 * 1024);
   const removed = new Set(index.removed);
   const look = async ([name, sha256]: readonly [string, string]): Promise<Finding | undefined> => {
@@ -56,10 +58,12 @@ export async function shardFindings(view: View, audit: Audit): Promise<Finding[]
     if (audit.quick) return undefined;
     const damaged = (why: string) => finding("SHARD_DAMAGED", subdir, path, `it is that of ${name}: ${why}`);
     if (size > MAX_SHARD) return damaged(`it has ${size} bytes`);
-    const bytes = folderOf ? readNow(join(folderOf, path)) : (await store.get(`${subdir}/${path}`, signal))?.bytes;
-    if (!bytes) return finding("SHARD_MISSING", subdir, path, `it is that of ${name}`);
     let content: ShardContent;
     try {
+      const bytes = folderOf
+        ? readInside(join(folderOf, path), roots)
+        : (await store.get(`${subdir}/${path}`, signal))?.bytes;
+      if (!bytes) return finding("SHARD_MISSING", subdir, path, `it is that of ${name}`);
       // Room that is used again is for one at a time; several are read at once where the store is far.
       content = await readShardJson(bytes, sha256, folderOf ? out : undefined);
     } catch (e) {
@@ -72,16 +76,6 @@ export async function shardFindings(view: View, audit: Audit): Promise<Finding[]
   for await (const one of pool(told.shards, folderOf ? 1 : AT_ONCE, look, signal)) if (one) found.push(one);
   signal.throwIfAborted();
   return found;
-}
-
-/** Synchronous: thousands of small files come in a row, and trips through the thread pool would cost ten times what reading does. */
-function readNow(path: string): Uint8Array | undefined {
-  try {
-    return readFileSync(path);
-  } catch (e) {
-    if ((e as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw e;
-  }
 }
 
 function note(there: Map<string, number>, { path, size }: StoredFile): void {

@@ -1,13 +1,16 @@
 import { hash } from "node:crypto";
+import { join } from "node:path";
 import { recordFacts } from "../conda/record-facts.ts";
 import type { IndexRecord } from "../index/index-record.ts";
+import type { Store } from "../target/store.ts";
 import { type Audit, finding } from "./audit.ts";
 import type { Finding } from "./finding.ts";
+import { Outside, readInside, rootsOf } from "./inside.ts";
 import { type Listing, sizeIn } from "./packages.ts";
 import { isPath, type View } from "./view.ts";
 
 /** No sidecar comes near this. */
-const MAX_SIDECAR = 4 * 1024 * 1024;
+export const MAX_SIDECAR = 4 * 1024 * 1024;
 
 const MEMBER = Buffer.from("attestations_sha256");
 
@@ -44,12 +47,28 @@ export async function sidecarFindings(
         continue;
       }
       if (quick) continue;
-      const bytes = size <= MAX_SIDECAR ? (await store.get(`${subdir}/${name}`, signal))?.bytes : undefined;
-      const got = bytes && hash("sha256", bytes, "hex");
-      if (got === attestations) continue;
-      const why = got === undefined ? `it has ${size} bytes` : `expected sha256 ${attestations}, got ${got}`;
-      found.push(finding("SIDECAR_DAMAGED", subdir, name, why));
+      try {
+        const bytes = size <= MAX_SIDECAR ? await readSidecar(store, subdir, name, signal) : undefined;
+        const got = bytes && hash("sha256", bytes, "hex");
+        if (got === attestations) continue;
+        const why = got === undefined ? `it has ${size} bytes` : `expected sha256 ${attestations}, got ${got}`;
+        found.push(finding("SIDECAR_DAMAGED", subdir, name, why));
+      } catch (e) {
+        if (!(e instanceof Outside)) throw e;
+        found.push(finding("SIDECAR_DAMAGED", subdir, name, e.message));
+      }
     }
   }
   return found;
+}
+
+/** A sidecar as it is; undefined when there is none. @throws Outside where it is a link out of the channel */
+export async function readSidecar(
+  store: Store,
+  subdir: string,
+  name: string,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  if (store.folder !== undefined) return readInside(join(store.folder, subdir, name), rootsOf(store, subdir));
+  return (await store.get(`${subdir}/${name}`, signal))?.bytes;
 }

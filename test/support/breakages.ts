@@ -229,6 +229,17 @@ export const breakages: readonly Breakage[] = [
     mend: "alone",
   },
   {
+    what: "a shard that is a link out of the channel, to the very bytes",
+    make(channel) {
+      const path = linux(channel, shardOf(channel, "linux-64", "c"));
+      renameSync(path, `${channel}-aside`);
+      symlinkSync(`${channel}-aside`, path);
+    },
+    found: ["SHARD_DAMAGED linux-64/shards"],
+    quick: [],
+    mend: "alone",
+  },
+  {
     what: "a shard whose record is another than the index's",
     make: (channel) =>
       otherShard(channel, "linux-64", "c", (shard) => {
