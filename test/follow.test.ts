@@ -3,51 +3,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { test } from "node:test";
 import { indexChannel } from "../src/index-channel.ts";
-import { type MirrorOptions, type MirrorReport, mirror } from "../src/main.ts";
+import type { MirrorOptions } from "../src/main.ts";
 import { type BuiltPackage, buildConda } from "./packages/builder.ts";
-import { type FileServer, fileServer } from "./servers/file-server.ts";
-import { channelOf, filesOf } from "./support/channels.ts";
+import { fileServer } from "./servers/file-server.ts";
+import { channelOf } from "./support/channels.ts";
 import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
+import { runAt, upstreamOf } from "./support/upstream.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const NOW = Date.parse("2026-01-31T00:00:00Z");
 const linux = { subdir: "linux-64", build: "h0_0" };
 const WHOLE = { write_shards: false };
-
-/** A channel upstream that changes, on a server. */
-interface Upstream {
-  readonly server: FileServer;
-  /** What was asked for since it was last asked about. */
-  asked(): string[];
-  become(packages: readonly BuiltPackage[], change?: (files: Record<string, Uint8Array>) => void): Promise<void>;
-}
-
-async function upstreamOf(packages: readonly BuiltPackage[], settings = {}): Promise<Upstream> {
-  const server = await fileServer({});
-  const become: Upstream["become"] = async (now, change = () => undefined) => {
-    const files = filesOf(await channelOf(now, settings));
-    change(files);
-    server.files.clear();
-    for (const [path, bytes] of Object.entries(files)) server.files.set(path, bytes);
-  };
-  await become(packages);
-  return {
-    server,
-    become,
-    asked() {
-      const paths = server.requests.splice(0).map((r) => r.path);
-      return paths.sort();
-    },
-  };
-}
-
-function runAt(
-  now: number,
-  options: Partial<MirrorOptions> & { sources: string[]; target: string | string[] },
-): Promise<MirrorReport> {
-  const clock = { now: () => now, random: () => 0, sleep: async () => undefined };
-  return mirror({ env: {}, settings: { retry_attempts: 0 }, clock, ...options });
-}
 
 const a1 = buildConda({ name: "a", version: "1.0" });
 const a2 = buildConda({ name: "a", version: "2.0", depends: ["b"] });
@@ -437,49 +403,4 @@ test("what never comes no longer keeps others from going once it is excluded, as
   const report = await runAt(NOW + 3 * DAY, { ...follow, exclude: ['lib[fn="lib-2.0-h0_0.conda"]'] });
   assert.deepEqual([report.failed, report.removed, report.exitCode], [0, 1, 0]);
   assert.deepEqual(listed(target, "linux-64"), [c.fileName, lib1.fileName]);
-});
-
-test("notices come along as they are and go when they go, but nobody's own are touched", async () => {
-  const notices = (id: string) => Buffer.from(JSON.stringify({ notices: [{ id, message: "hello", level: "info" }] }));
-  const upstream = await upstreamOf([a1]);
-  const options = { sources: [upstream.server.url], target: temporary() };
-  const file = join(options.target, "notices.json");
-  let version = 2;
-  const changed = (bytes?: Uint8Array) =>
-    upstream.become([a1, buildConda({ name: "a", version: `${version++}` })], (files) => {
-      if (bytes) files["notices.json"] = bytes;
-    });
-  for (const now of [notices("one"), notices("two"), undefined, notices("three")]) {
-    await changed(now);
-    assert.equal((await runAt(NOW, options)).exitCode, 0);
-    assert.deepEqual(existsSync(file) ? readFileSync(file) : undefined, now);
-  }
-  await changed(Buffer.from("no notices"));
-  assert.equal((await runAt(NOW, options)).exitCode, 0);
-  assert.deepEqual(readFileSync(file), notices("three"));
-  writeFileSync(file, notices("our own"));
-  await changed(notices("four"));
-  await runAt(NOW, options);
-  assert.deepEqual(readFileSync(file), notices("our own"));
-});
-
-test("notices that changed while nothing else did come along within an hour", async () => {
-  const notices = (id: string) => Buffer.from(JSON.stringify({ notices: [{ id, message: "hello", level: "info" }] }));
-  const upstream = await upstreamOf([a1]);
-  const options = { sources: [upstream.server.url], target: temporary() };
-  const file = join(options.target, "notices.json");
-  await runAt(NOW, options);
-  upstream.server.files.set("notices.json", notices("one"));
-  upstream.asked();
-  await runAt(NOW + 59 * 60_000, options);
-  assert.equal(existsSync(file), false);
-  assert.deepEqual(upstream.asked(), ["noarch/repodata_shards.msgpack.zst"]);
-  assert.equal((await runAt(NOW + 60 * 60_000, options)).exitCode, 0);
-  assert.deepEqual(readFileSync(file), notices("one"));
-  assert.deepEqual(upstream.asked(), ["noarch/repodata_shards.msgpack.zst", "notices.json"]);
-  upstream.server.files.delete("notices.json");
-  await runAt(NOW + 119 * 60_000, options);
-  assert.ok(existsSync(file), "asked a minute too early");
-  await runAt(NOW + 120 * 60_000, options);
-  assert.equal(existsSync(file), false);
 });

@@ -1,63 +1,31 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { hash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { readShard, readShardIndex } from "../src/index/shards.ts";
-import { indexChannel, mirror, type PruneEvent, type PruneOptions, type PruneReport, prune } from "../src/main.ts";
-import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
+import { indexChannel, mirror, type PruneEvent, type PruneReport } from "../src/main.ts";
+import { type BuiltPackage, buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
 import { cliRun } from "./support/cli.ts";
 import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
+import {
+  a1,
+  a2,
+  all,
+  big,
+  bytesOf,
+  DAY,
+  everywhere,
+  lib1,
+  lib2,
+  linux,
+  NOW,
+  names,
+  pruneAt,
+} from "./support/pruned.ts";
 import { installed } from "./support/rattler.ts";
 import { copyChannel } from "./support/twin.ts";
-
-const DAY = 24 * 60 * 60 * 1000;
-const NOW = Date.parse("2026-01-31T00:00:00Z");
-const linux = { subdir: "linux-64" };
-
-function pruneAt(now: number, options: Partial<PruneOptions> & { channel: string }): Promise<PruneReport> {
-  return prune({ env: {}, now: () => now, ...options });
-}
-
-const ago = (days: number) => ({ timestamp: NOW - days * DAY });
-const a1 = buildConda({ name: "a", version: "1.0", index: ago(300) });
-const a2 = buildConda({ name: "a", version: "2.0", depends: ["lib"], index: ago(20) });
-const lib1 = buildTarBz2({ name: "lib", version: "1.0", ...linux, index: { ...ago(300), license: "GPL-3.0-only" } });
-const lib2 = buildConda({ name: "lib", version: "2.0", ...linux, index: { ...ago(10), license: "MIT" } });
-const big = buildConda({ name: "big", ...linux, depends: ["gtk >=3"], files: { big: "x".repeat(3) }, index: ago(1) });
-const all = [a1, a2, lib1, lib2, big];
-const names = (...packages: BuiltPackage[]) => packages.map((p) => p.fileName).sort();
-
-const bytesOf = (packages: readonly BuiltPackage[]) => packages.reduce((sum, p) => sum + p.bytes.length, 0);
-
-/** What every form of a subdir's index lists; they must agree. */
-async function everywhere(channel: string, subdir: string): Promise<string[]> {
-  const read = (path: string) => readFileSync(join(channel, subdir, path));
-  const json = read("repodata.json");
-  assert.deepEqual(zstdDecompressSync(read("repodata.json.zst")), json, "zst");
-  const found = listed(channel, subdir);
-  const sharded: string[] = [];
-  for (const [name, sha256] of await readShardIndex(read("repodata_shards.msgpack.zst"))) {
-    const shard = await readShard(read(`shards/${sha256}.msgpack.zst`), sha256);
-    for (const [fileName] of shard) sharded.push(fileName);
-    assert.ok(
-      found.some((f) => f.startsWith(`${name}-`)),
-      `${name} has a shard`,
-    );
-  }
-  assert.deepEqual(sharded.sort(), found, "shards");
-  const exported = JSON.parse(read("run_exports.json").toString()) as Record<string, object>;
-  const files = (of: Record<string, unknown>) =>
-    ["packages", "packages.conda"].flatMap((m) => Object.keys(of[m] ?? {})).sort();
-  assert.deepEqual(files(exported), found, "run exports");
-  for (const fileName of files(JSON.parse(read("current_repodata.json").toString())))
-    assert.ok(found.includes(fileName));
-  return found;
-}
 
 for (const [rules, gone] of [
   [{ include: ["a", "lib >=2"] }, [lib1, big]],
@@ -301,107 +269,6 @@ test("attestations go with their package", async () => {
   assert.equal(report.freed.bytes, a1.bytes.length + lib1.bytes.length + 4);
 });
 
-/** A shard that a run wrote which was killed before it had written the index that names it. */
-function strayShard(channel: string, subdir: string, modified: number): string {
-  const bytes = zstdCompressSync(Buffer.from(`stray ${modified}`));
-  const sha256 = hash("sha256", bytes);
-  const path = join(channel, subdir, "shards", `${sha256}.msgpack.zst`);
-  writeFileSync(path, bytes);
-  utimesSync(path, modified / 1000, modified / 1000);
-  return path;
-}
-
-test("cleaning up finds shards that no index ever named, and leaves what a run may have just written", async () => {
-  const channel = await channelOf(all);
-  const now = Date.now();
-  const old = strayShard(channel, "noarch", now - 8 * DAY);
-  const young = strayShard(channel, "linux-64", now - 2 * DAY);
-  const before = Object.keys(visible(channel));
-  const plan = await pruneAt(now, { channel, dryRun: true });
-  assert.deepEqual([plan.freed.shards, plan.freed.bytes], [1, statSync(old).size]);
-  assert.ok(existsSync(old));
-  const report = await pruneAt(now, { channel });
-  assert.deepEqual(report.freed, plan.freed);
-  assert.deepEqual(
-    before.filter((path) => !existsSync(join(channel, path))),
-    [old.slice(channel.length + 1)],
-  );
-  // Without a grace period too, a day passes.
-  const just = strayShard(channel, "linux-64", now - DAY / 2);
-  assert.equal((await pruneAt(now, { channel, settings: { shard_grace_days: 0 } })).freed.shards, 1);
-  assert.deepEqual([young, just].map(existsSync), [false, true]);
-  await everywhere(channel, "noarch");
-  await everywhere(channel, "linux-64");
-});
-
-test("shards that an index named once stay for their grace period from then on, however old they are", async () => {
-  const channel = await channelOf(all);
-  const now = Date.now();
-  const shards = () => readdirSync(join(channel, "noarch/shards")).sort();
-  const [first] = shards() as [string];
-  const path = join(channel, "noarch/shards", first);
-  utimesSync(path, (now - 100 * DAY) / 1000, (now - 100 * DAY) / 1000);
-  await pruneAt(now, { channel, latest: 1 });
-  assert.equal(shards().length, 2);
-  assert.ok((await pruneAt(now + 6.9 * DAY, { channel })).freed.shards === 0 && existsSync(path));
-  // Also where what was noted is lost.
-  rmSync(join(channel, ".meso-forge-mirror"), { recursive: true });
-  assert.equal((await pruneAt(now + 6.9 * DAY, { channel })).freed.shards, 0);
-  await pruneAt(now + 6.9 * DAY, { channel, exclude: ["a <2"] });
-  await mirror({
-    sources: [written(temporary(), [buildConda({ name: "new" })])[0] as string],
-    target: channel,
-    env: {},
-  });
-  assert.ok(existsSync(path));
-  await everywhere(channel, "noarch");
-  assert.ok((await pruneAt(now + 30 * DAY, { channel })).freed.shards >= 1);
-  assert.ok(!existsSync(path));
-});
-
-test("cleaning up removes the temporaries of runs that died, and leaves those of runs that live", async () => {
-  const channel = await channelOf(all);
-  const now = Date.now() + 2 * DAY;
-  const incoming = join(channel, ".meso-forge-mirror/incoming");
-  const dead = spawn(process.execPath, ["-e", "0"]);
-  await new Promise((resolve) => dead.on("close", resolve));
-  const { hostname } = await import("node:os");
-  const host = hostname()
-    .replace(/[^A-Za-z0-9-]/g, "_")
-    .slice(0, 40);
-  const folders = [`${host}.${dead.pid}.00000000`, `${host}.${process.pid}.00000000`, "elsewhere.1.00000000"];
-  for (const folder of folders) {
-    mkdirSync(join(incoming, folder), { recursive: true });
-    writeFileSync(join(incoming, folder, "0"), "12345");
-  }
-  const beside = join(channel, "noarch/.0123456789ab.tmp");
-  writeFileSync(beside, "123");
-  const plan = await pruneAt(now, { channel, dryRun: true });
-  assert.deepEqual(plan.freed, { packages: 0, shards: 0, leftovers: 3, bytes: 13 });
-  const report = await pruneAt(now - 1.5 * DAY, { channel });
-  assert.deepEqual(report.freed, { packages: 0, shards: 0, leftovers: 1, bytes: 5 });
-  assert.deepEqual((await pruneAt(now, { channel })).freed, { packages: 0, shards: 0, leftovers: 2, bytes: 8 });
-  assert.ok(!existsSync(beside));
-  assert.deepEqual(readdirSync(incoming), [folders[1]]);
-  const { freed } = await pruneAt(now, { channel });
-  assert.deepEqual(freed, { packages: 0, shards: 0, leftovers: 0, bytes: 0 });
-});
-
-test("where nothing is left over, cleaning up writes nothing", async () => {
-  const channel = await channelOf(all);
-  const before = visible(channel);
-  const report = await pruneAt(NOW, { channel });
-  assert.deepEqual([report.written, report.freed.bytes, report.exitCode], [[], 0, 0]);
-  assert.deepEqual(visible(channel), before);
-  // Nor in a channel that another program indexed.
-  rmSync(join(channel, ".meso-forge-mirror"), { recursive: true });
-  for (const subdir of ["noarch", "linux-64"]) rmSync(join(channel, subdir, "shards"), { recursive: true });
-  for (const subdir of ["noarch", "linux-64"]) rmSync(join(channel, subdir, "repodata_shards.msgpack.zst"));
-  const foreign = visible(channel);
-  await pruneAt(NOW, { channel });
-  assert.deepEqual(visible(channel), foreign);
-});
-
 const faults = new URL("support/faults.ts", import.meta.url).pathname;
 const pruneOnce = new URL("support/prune-once.ts", import.meta.url).pathname;
 
@@ -469,73 +336,6 @@ test("rattler installs what stays, from every form of the index", rattler, async
     );
     await assert.rejects(installed(channel, form, "a <2"));
   }
-});
-
-/** Packages of which one needs an old version of another. */
-const appOld = buildConda({
-  name: "app",
-  version: "1.0",
-  ...linux,
-  depends: ["core <2", "python >=3"],
-  index: ago(50),
-});
-const app = buildConda({ name: "app", version: "2.0", ...linux, depends: ["core <2", "data"], index: ago(5) });
-const core1 = buildConda({ name: "core", version: "1.0", ...linux, depends: ["base"], index: ago(400) });
-const core2 = buildConda({ name: "core", version: "2.0", ...linux, index: ago(3) });
-const base = buildConda({ name: "base", version: "1.0", index: ago(400) });
-const data1 = buildConda({ name: "data", version: "1.0", index: ago(400) });
-const data2 = buildConda({ name: "data", version: "2.0", index: ago(300) });
-const stack = [appOld, app, core1, core2, base, data1, data2];
-const listing = (channel: string) => [...listed(channel, "noarch"), ...listed(channel, "linux-64")].sort();
-
-test("what the packages need that stay goes with the rest, and stays with --with-deps", rattler, async () => {
-  const channel = await channelOf(stack);
-  const twin = copyChannel(channel, join(temporary(), "channel"));
-  // app 2.0 loses core 1.0. What nothing here ever did for, such as python, is not lost.
-  assert.equal((await pruneAt(NOW, { channel, latest: 1, dryRun: true })).losing, 1);
-  assert.equal((await pruneAt(NOW, { channel, exclude: ["app 2.*", "core >=2", "data"], dryRun: true })).losing, 0);
-  assert.equal(
-    (await pruneAt(NOW, { channel, exclude: ["base"], dryRun: true })).losing,
-    1,
-    "one that needs a noarch one",
-  );
-  const some = { exclude: ["base", "core <2"], subdirs: ["noarch"], dryRun: true };
-  assert.equal((await pruneAt(NOW, { channel, ...some })).losing, 1, "core, which is not looked at, stays");
-  const { out } = await cliRun(["prune", channel, "--latest", "1", "--dry-run"]);
-  assert.match(out, /\n1 package that would stay loses a dependency; --with-deps keeps what they need\nplan: /);
-  await pruneAt(NOW, { channel, latest: 1 });
-  assert.deepEqual(listing(channel), names(app, core2, base, data2));
-  await pruneAt(NOW, { channel: twin, latest: 1, withDeps: true });
-  assert.deepEqual(listing(twin), names(app, core1, core2, base, data2));
-  await assert.rejects(installed(channel, "json", "app"));
-  assert.equal((await installed(twin, "shards", "app")).packages.length, 4);
-  // Old packages that a young one needs are no less needed for that; what is excluded is.
-  const since = await channelOf(stack);
-  await pruneAt(NOW, { channel: since, since: "2026-01-20", withDeps: true, exclude: ["base"], maxDelete: "100%" });
-  assert.deepEqual(listing(since), names(app, core1, core2, data2));
-  await assert.rejects(pruneAt(NOW, { channel, withDeps: true }), { code: "BAD_FLAG" });
-});
-
-test("with --with-deps what a package needs of other channels keeps nothing from being found here", async () => {
-  const old = buildConda({ name: "lone", version: "1.0", ...linux, depends: ["core <2", "data >=3"] });
-  const channel = await channelOf([...stack, old]);
-  const told: string[] = [];
-  const onEvent = (e: PruneEvent) => void (e.type === "warning" && told.push(e.message));
-  // Nothing here has python; data here is too old.
-  await pruneAt(NOW, { channel, include: ["app 1.*", "lone"], withDeps: true, onEvent });
-  assert.deepEqual(listing(channel), names(appOld, old, core1, base));
-  assert.deepEqual(told, [
-    `1 packages that stay, such as linux-64/${old.fileName}, need what does not go together in this channel: of each dependency the best one stays`,
-  ]);
-});
-
-test("with --with-deps packages in subdirs that are not looked at keep what they need", async () => {
-  const channel = await channelOf(stack);
-  await pruneAt(NOW, { channel, exclude: ["data"], subdirs: ["noarch"], withDeps: true });
-  assert.deepEqual(listing(channel), names(appOld, app, core1, core2, base), "what is excluded goes");
-  const other = await channelOf(stack);
-  await pruneAt(NOW, { channel: other, include: ["none"], subdirs: ["noarch"], withDeps: true });
-  assert.deepEqual(listing(other), names(appOld, app, core1, core2, base, data2));
 });
 
 test("a run that is interrupted says so, and changes nothing", async () => {
