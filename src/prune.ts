@@ -173,7 +173,7 @@ async function neededBy(rules: Rules, run: Run): Promise<ReadonlyMap<string, Rea
   const [first] = unsolved;
   if (first)
     warn(
-      `${unsolved.length} packages that stay, such as ${first.root.subdir}/${first.root.fileName}, need what does not go together in this channel: of each dependency the best one stays`,
+      `what these need that stay does not go together in this channel, so that of each dependency the best one stays: ${first.root.subdir}/${first.root.fileName}${unsolved.length > 1 ? ` and ${unsolved.length - 1} more` : ""}`,
     );
   return files;
 }

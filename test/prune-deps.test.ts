@@ -67,7 +67,7 @@ test("with --with-deps what a package needs of other channels keeps nothing from
   await pruneAt(NOW, { channel, include: ["app 1.*", "lone"], withDeps: true, onEvent });
   assert.deepEqual(listing(channel), names(appOld, old, core1, base));
   assert.deepEqual(told, [
-    `1 packages that stay, such as linux-64/${old.fileName}, need what does not go together in this channel: of each dependency the best one stays`,
+    `what these need that stay does not go together in this channel, so that of each dependency the best one stays: linux-64/${old.fileName}`,
   ]);
 });
 

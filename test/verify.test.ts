@@ -243,7 +243,7 @@ test("the command prints a line a finding and one in all; with --json one docume
   assert.equal(text.code, 1);
   assert.match(
     text.out,
-    /^PACKAGE_MISSING +linux-64\/c-1\.0-0\.conda: .*\n1 findings: 1 PACKAGE_MISSING; 4 records in 2 subdirs, 3 packages read .*\n$/,
+    /^PACKAGE_MISSING +linux-64\/c-1\.0-0\.conda: .*\n1 finding: 1 PACKAGE_MISSING; 4 records in 2 subdirs, 3 packages read .*\n$/,
   );
   const json = await cliRun(["verify", channel, "--json"]);
   const document = JSON.parse(json.out);

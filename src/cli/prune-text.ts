@@ -1,5 +1,5 @@
 import type { PruneReport } from "../events.ts";
-import { bytesText, secondsText } from "./render.ts";
+import { bytesText, counted, secondsText } from "./render.ts";
 
 /** The report of `prune` as the one JSON document of --json, piece by piece: a plan may be long. */
 export function* pruneJson({ plan, ...report }: PruneReport): Generator<string> {
@@ -20,11 +20,10 @@ export function* pruneJson({ plan, ...report }: PruneReport): Generator<string> 
 /** What a run came to in one line; of a dry run the plan, a line a package. */
 export function* pruneLines(report: PruneReport): Generator<string> {
   const { kept, keptBytes, removed, removedBytes, freed, waiting, plan, channel } = report;
-  const many = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
   const files = [
-    ...(freed.packages > 0 ? [many(freed.packages, "package")] : []),
-    ...(freed.shards > 0 ? [many(freed.shards, "shard")] : []),
-    ...(freed.leftovers > 0 ? [many(freed.leftovers, "leftover file")] : []),
+    ...(freed.packages > 0 ? [counted(freed.packages, "package")] : []),
+    ...(freed.shards > 0 ? [counted(freed.shards, "shard")] : []),
+    ...(freed.leftovers > 0 ? [counted(freed.leftovers, "leftover file")] : []),
   ].join(", ");
   if (plan) {
     for (const s of plan)
@@ -35,7 +34,7 @@ export function* pruneLines(report: PruneReport): Generator<string> {
       ...(files === "" ? [] : [`${files} to clean up (${bytesText(freed.bytes)})`]),
     ].join(", ");
     if (report.losing)
-      yield `${many(report.losing, "package")} that would stay ${report.losing === 1 ? "loses" : "lose"} a dependency; --with-deps keeps what they need`;
+      yield `${counted(report.losing, "package")} that would stay ${report.losing === 1 ? "loses" : "lose"} a dependency; --with-deps keeps what they need`;
     yield `plan: ${counts || "nothing to do"}; nothing was changed`;
     return;
   }
@@ -44,7 +43,7 @@ export function* pruneLines(report: PruneReport): Generator<string> {
       ? [`${removed} removed (${bytesText(removedBytes)}), ${kept} kept (${bytesText(keptBytes)})`]
       : []),
     files === "" ? "nothing freed" : `${bytesText(freed.bytes)} freed (${files})`,
-    ...(waiting > 0 ? [`${many(waiting, "file")} ${waiting === 1 ? "waits" : "wait"} for the grace period`] : []),
+    ...(waiting > 0 ? [`${counted(waiting, "file")} ${waiting === 1 ? "waits" : "wait"} for the grace period`] : []),
   ].join("; ");
   yield `${counts} in ${secondsText(report.milliseconds)} → ${channel}`;
 }

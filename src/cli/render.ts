@@ -23,6 +23,11 @@ export function secondsText(milliseconds: number): string {
   return m < 60 ? `${m} min ${Math.round(s % 60)} s` : `${Math.floor(m / 60)} h ${m % 60} min`;
 }
 
+/** "1 package", "2 packages". */
+export function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
 /** A failure in its three parts. */
 export function errorText(error: MirrorError, options: { verbose?: boolean; color?: boolean } = {}): string {
   const head = options.color ? styleText(["red", "bold"], "error:", { validateStream: false }) : "error:";

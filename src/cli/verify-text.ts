@@ -1,5 +1,5 @@
 import type { ReportedFinding, VerifyReport } from "../verify-report.ts";
-import { bytesText, secondsText } from "./render.ts";
+import { bytesText, counted, secondsText } from "./render.ts";
 
 /** One finding in one line; its next step as well where more is asked for. */
 export function findingText(f: ReportedFinding, verbose: boolean): string {
@@ -12,10 +12,10 @@ export function findingText(f: ReportedFinding, verbose: boolean): string {
 export function verifyText(report: VerifyReport): string {
   const records = report.subdirs.reduce((sum, s) => sum + s.records, 0);
   const looked = [
-    `${records} records in ${report.subdirs.length} subdirs`,
+    `${counted(records, "record")} in ${counted(report.subdirs.length, "subdir")}`,
     report.quick
-      ? `${report.packages} packages by size`
-      : `${report.packages} packages read (${bytesText(report.bytes)})`,
+      ? `${counted(report.packages, "package")} by size`
+      : `${counted(report.packages, "package")} read (${bytesText(report.bytes)})`,
     ...(report.unhashed > 0 ? [`${report.unhashed} without a hash to check by`] : []),
     ...(report.elsewhere > 0 ? [`${report.elsewhere} lie elsewhere and were not looked at`] : []),
     ...(report.arriving > 0 ? [`${report.arriving} are about to be listed by another run`] : []),
@@ -26,7 +26,7 @@ export function verifyText(report: VerifyReport): string {
   const found =
     report.found === 0
       ? "whole"
-      : `${report.found} findings: ${kinds.join(", ")}${report.mended > 0 ? `; ${report.mended} ${would}, ${left} left` : ""}`;
+      : `${counted(report.found, "finding")}: ${kinds.join(", ")}${report.mended > 0 ? `; ${report.mended} ${would}, ${left} left` : ""}`;
   const head = report.interrupted ? "interrupted: " : "";
   return `${head}${found}; ${looked} in ${secondsText(report.milliseconds)} → ${report.channel}`;
 }
