@@ -3,13 +3,18 @@ import type { TestEvent } from "node:test/reporters";
 /** Files that take less time than this, in milliseconds, are not worth a word about it. */
 const SLOW_MS = 5000;
 
+/** So many characters of a failure are told again. */
+const MOST_TOLD = 4000;
+
 /**
- * Test reporter: a line a test that fails or is skipped, the rest counted, the slowest files last; ends with "N passed, N failed".
+ * Test reporter: a line a test that fails or is skipped, the rest counted, the slowest files next; what failed is told at
+ * the end once more, where a log that is cut still has it. Ends with "N passed, N failed".
  */
 export default async function* reporter(source: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   let passed = 0;
   let failed = 0;
   let skipped = 0;
+  const failures: string[] = [];
   const files = new Map<string, number>();
   const times = new Map<string, number>();
   for await (const event of source) {
@@ -27,7 +32,9 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
       const { error } = event.data.details;
       if (container && /subtests? failed/.test(error.message)) continue;
       failed++;
-      yield `✗ ${file}: ${data.name}\n${indent(errorOf(error))}\n`;
+      const told = `✗ ${file}: ${data.name}\n${indent(errorOf(error))}\n`;
+      failures.push(told.slice(0, MOST_TOLD));
+      yield told;
     } else if (container) {
     } else if (data.skip !== undefined) {
       skipped++;
@@ -40,12 +47,21 @@ export default async function* reporter(source: AsyncIterable<TestEvent>): Async
   for (const [file, count] of [...files].sort()) yield `✓ ${file} (${count})\n`;
   const slow = [...times].filter(([, ms]) => ms >= SLOW_MS).sort(([, x], [, y]) => y - x);
   if (slow.length > 0) yield `slowest: ${slow.map(([file, ms]) => `${file} ${(ms / 1000).toFixed(0)} s`).join(", ")}\n`;
+  yield* failures;
   yield `\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}\n`;
 }
 
+/** An error with what it comes from: of a property that is the sample first, then what was wrong with it. */
 function errorOf(error: unknown): string {
-  const cause = (error as { cause?: unknown } | undefined)?.cause ?? error;
-  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  const { cause } = (error ?? {}) as { cause?: unknown };
+  // The runner puts what a test threw into an error of its own.
+  return chain(cause ?? error).join("\ncaused by ");
+}
+
+function chain(error: unknown): string[] {
+  if (!(error instanceof Error)) return [String(error)];
+  const told = error.stack ?? error.message;
+  return error.cause === undefined ? [told] : [told, ...chain(error.cause)];
 }
 
 function indent(text: string): string {
