@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { PruneEvent } from "../src/main.ts";
+import { mirror, type PruneEvent } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
 import { cliRun } from "./support/cli.ts";
@@ -78,4 +78,24 @@ test("with --with-deps packages in subdirs that are not looked at keep what they
   const other = await channelOf(stack);
   await pruneAt(NOW, { channel: other, include: ["none"], subdirs: ["noarch"], withDeps: true });
   assert.deepEqual(listing(other), names(appOld, app, core1, core2, base, data2));
+});
+
+test("with --with-deps each platform keeps what a noarch package needs there, as far as it has it", async () => {
+  const noarch = buildConda({ name: "tool", depends: ["core"] });
+  const lacking = buildConda({ name: "core", version: "3.0", subdir: "osx-64", depends: ["gtk >=3"] });
+  const channel = await channelOf([noarch, base, core1, lacking]);
+  const target = temporary();
+  const rules = { include: ["tool"], withDeps: true as const };
+  const source = copyChannel(channel, join(temporary(), "channel"));
+  const taken = await mirror({ sources: [source], sourceType: "channel", target, env: {}, ...rules });
+  assert.equal(taken.failed, 0);
+  assert.deepEqual(listing(target), names(noarch, base, core1), "nothing that can't be installed comes");
+  assert.deepEqual(listed(target, "osx-64"), []);
+  const told: PruneEvent[] = [];
+  await pruneAt(NOW, { channel, ...rules, onEvent: (e) => void (e.type === "warning" && told.push(e)) });
+  assert.deepEqual(
+    [...listing(channel), ...listed(channel, "osx-64")],
+    [...names(noarch, base, core1), lacking.fileName],
+  );
+  assert.deepEqual(told, []);
 });
