@@ -1,7 +1,5 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { type MirrorOptions, mirror } from "../src/main.ts";
 import { neededFrom } from "../src/needed-from.ts";
 import { type Choosable, choosable } from "../src/solve/choosable.ts";
@@ -10,9 +8,7 @@ import { fileServer } from "./servers/file-server.ts";
 import { channelOf, filesOf } from "./support/channels.ts";
 import { listed, temporary, visible } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
-
-const exec = promisify(execFile);
-const client = new URL("./clients/rattler_client.py", import.meta.url).pathname;
+import { installedFor } from "./support/rattler.ts";
 
 const on = (subdir: string) => ({ subdir, build: "h0_0" });
 const linux = on("linux-64");
@@ -119,8 +115,8 @@ test(
     const report = await run({ sources: [server.url], target, include: ["tool", "pure"] });
     assert.equal(report.exitCode, 0);
     const solve = async (subdir: string, ...specs: string[]) => {
-      const { stdout } = await exec(python, [client, target, subdir, "json", temporary(), ...specs]);
-      return (JSON.parse(stdout) as string[][]).map(([name, version]) => `${name} ${version}`);
+      const { packages } = await installedFor(subdir, target, "json", ...specs);
+      return packages.map(([name, version]) => `${name} ${version}`);
     };
     assert.deepEqual(await solve("linux-64", "tool * py311_0"), ["data 1.0", "lib 2.0", "python 3.11.0", "tool 1.0"]);
     assert.ok((await solve("linux-64", "tool * py312_0")).includes("python 3.12.0"));

@@ -1,20 +1,18 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { hash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { type BuiltPackage, built } from "./packages/builder.ts";
 import { azureServer } from "./servers/azure/azure-server.ts";
 import { folderServer } from "./servers/folder-server.ts";
 import { githubServer } from "./servers/github/github-server.ts";
 import { envOf, mirrored, smithyZip, stagedRecipesZip } from "./support/ci.ts";
+import { asked } from "./support/client.ts";
 import { repodata, temporary } from "./support/folders.ts";
 import { fixtures, needs, python } from "./support/needs.ts";
 
 // The whole way with real packages: a pull request's address in, packages installed by the real client out.
-const run = promisify(execFile);
 const check = join(fixtures, "../tools/client_check.py");
 const there = [
   needs(join(fixtures, "packages"), "the folder of shared fixtures"),
@@ -72,8 +70,8 @@ async function installs(target: string, all: ReturnType<typeof bySubdir>): Promi
       .filter((name) => !/^clobber|^info-only$|^symlink-test$|^zip64-test$/.test(name));
   });
   const specs = [...new Set(names)];
-  const args = [check, await folderServer(target), "linux-64", ...specs, "--prefix", temporary()];
-  const { stdout } = await run(python, args);
+  const url = await folderServer(target);
+  const stdout = await asked(check, () => [url, "linux-64", ...specs, "--prefix", temporary()]);
   const lines = ["json", "zst", "shards"].map(
     (f) => `${f}: solved ${specs.length} packages, installed ${specs.length}`,
   );

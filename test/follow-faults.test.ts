@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { indexChannel, type MirrorOptions } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type FileServer, fileServer, type Misdeed } from "./servers/file-server.ts";
 import { folderServer } from "./servers/folder-server.ts";
+import { answering } from "./support/client.ts";
 import type { FaultPlan } from "./support/faults.ts";
 import { temporary, visible } from "./support/folders.ts";
 import { gistOf } from "./support/index-gist.ts";
@@ -16,7 +16,6 @@ import { copyChannel, stateOf } from "./support/twin.ts";
 
 const faults = new URL("support/faults.ts", import.meta.url).pathname;
 const mirrorOnce = new URL("support/mirror-once.ts", import.meta.url).pathname;
-const loop = new URL("clients/rattler_loop.py", import.meta.url).pathname;
 
 /** Which of the points are tried: one in eight, or all (FAULTS=all), or the k-th of n shares (FAULTS=k/n) that together are all. */
 const { share, of: SHARES } = shareOf(process.env["FAULTS"] ?? "1/8");
@@ -118,16 +117,13 @@ let running: number | undefined;
 
 /** A client that solves and installs, asked again and again. */
 function client(root: string): (target: string) => Promise<Record<string, unknown>> {
-  const child = spawn(python, [loop], { stdio: ["pipe", "pipe", "inherit"] });
-  after(() => child.stdin.end());
-  const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const ask = answering("rattler_loop.py");
   const url = folderServer(root);
   return async (target) => {
     const found: Record<string, unknown> = {};
     for (const format of ["json", "zst", "shards"]) {
       const channel = `${await url}/${target.slice(root.length + 1)}`;
-      child.stdin.write(`${JSON.stringify({ channel, subdir: "linux-64", format, specs: ["app"] })}\n`);
-      found[format] = JSON.parse(String((await answers.next()).value));
+      found[format] = JSON.parse(await ask(JSON.stringify({ channel, subdir: "linux-64", format, specs: ["app"] })));
     }
     return found;
   };

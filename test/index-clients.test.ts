@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
 import { hash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { DEFAULTS } from "../src/config/defaults.ts";
 import { indexFilesOf } from "../src/config/index-files.ts";
 import type { IndexFiles } from "../src/index/index-files.ts";
@@ -15,12 +13,11 @@ import { openFolder } from "../src/target/folder.ts";
 import type { Addition } from "../src/target/subdir-job.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type FileServer, fileServer } from "./servers/file-server.ts";
+import { asked } from "./support/client.ts";
 import { temporary, visible, written } from "./support/folders.ts";
 import { fixtures, needs, python } from "./support/needs.ts";
 import { installed } from "./support/rattler.ts";
 
-const run = promisify(execFile);
-const client = (name: string) => new URL(`./clients/${name}`, import.meta.url).pathname;
 const withRattler = needs(python, "py-rattler");
 const withFixtures = { ...withRattler, ...needs(join(fixtures, "channels"), "the folder of shared fixtures") };
 
@@ -98,12 +95,8 @@ test(
 type Found = Record<string, Record<string, unknown>>;
 type Job = { path: string; subdir: string } | { channel: string; subdir: string; format: Format; names?: string[] };
 
-async function asked(jobs: readonly Job[]): Promise<Found[]> {
-  const child = spawn(python, [client("rattler_records.py")], { stdio: ["pipe", "pipe", "inherit"] });
-  child.stdin.end(JSON.stringify(jobs));
-  const parts: Buffer[] = [];
-  for await (const part of child.stdout) parts.push(part as Buffer);
-  return JSON.parse(Buffer.concat(parts).toString()) as Found[];
+async function recordsBy(jobs: readonly Job[]): Promise<Found[]> {
+  return JSON.parse(await asked("rattler_records.py", () => [], { input: JSON.stringify(jobs) })) as Found[];
 }
 
 /**
@@ -209,7 +202,7 @@ test(
         }
       }
     }
-    const answers = await asked(jobs);
+    const answers = await recordsBy(jobs);
     for (const [i, name] of names.entries()) {
       const [theirs, ...ours] = answers.slice(
         i * (1 + FORMAT_NAMES.length),
@@ -262,7 +255,7 @@ test("rattler reads a .zst index that was compressed in blocks on several thread
   writeFileSync(join(channel, "noarch/repodata.json"), json);
   await published(channel, ["noarch"], () => [], { shards: false, currentRepodata: false, bz2: false });
   const server = await serve(channel);
-  const [found] = await asked([
+  const [found] = await recordsBy([
     { channel: server.url, subdir: "noarch", format: "zst", names: ["p000", "p250", "p499"] },
   ]);
   const wanted = records.filter(([f]) => /^p(000|250|499)-/.test(f));
@@ -305,7 +298,7 @@ test(
       { path: join(channel, subdir, "repodata.json"), subdir },
       ...FORMAT_NAMES.map((format) => ({ channel: server.url, subdir, format })),
     ]);
-    const answers = await asked(jobs);
+    const answers = await recordsBy(jobs);
     let found = 0;
     for (const [i, subdir] of subdirs.entries()) {
       const [plain, ...each] = answers.slice(i * 5, i * 5 + 5) as Found[];
@@ -318,16 +311,8 @@ test(
     const check = join(dirname(fixtures), "tools/client_check.py");
     for (const format of FORMAT_NAMES) {
       const specs = ["here", "clobber-1", "link-scripts", "empty"];
-      const { stdout } = await run(python, [
-        check,
-        server.url,
-        "linux-64",
-        ...specs,
-        "--prefix",
-        temporary(),
-        "--formats",
-        format,
-      ]);
+      const args = () => [server.url, "linux-64", ...specs, "--prefix", temporary(), "--formats", format];
+      const stdout = await asked(check, args);
       assert.match(stdout, new RegExp(`^${format}: solved \\d+ packages, installed [3-9]`));
       fetchedOnly(server, format, ["linux-64", "noarch"]);
     }

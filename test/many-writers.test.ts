@@ -1,11 +1,9 @@
 // needs minio, versitygw
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { zstdDecompressSync } from "node:zlib";
 import { goProgram } from "../scripts/go-programs.ts";
 import { readShard, readShardIndex, shardPath } from "../src/index/shards.ts";
@@ -13,6 +11,7 @@ import type { Store } from "../src/target/store.ts";
 import { buildConda } from "./packages/builder.ts";
 import { S3_KINDS, startS3 } from "./servers/s3-server.ts";
 import { cliRun } from "./support/cli.ts";
+import { asked } from "./support/client.ts";
 import { temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
 import { openStoreAt } from "./support/stores.ts";
@@ -65,13 +64,12 @@ async function assertWhole(store: Store): Promise<void> {
   assert.deepEqual(Object.fromEntries(found), Object.fromEntries(all.map((p) => [p.fileName, p.sha256])));
 }
 
-const installAll = new URL("./clients/rattler_install_all.py", import.meta.url).pathname;
 const FORMATS = ["json", "shards", "zst"] as const;
 
 /** The real client installs every one of them, by one format of the index each round. */
 async function assertInstallable(channel: string, round: number): Promise<void> {
   const format = FORMATS[round % FORMATS.length] as string;
-  const { stdout } = await promisify(execFile)(python, [installAll, channel, "linux-64", format]);
+  const stdout = await asked("rattler_install_all.py", () => [channel, "linux-64", format]);
   assert.deepEqual(JSON.parse(stdout), all.map((p) => p.fileName).sort(), format);
 }
 

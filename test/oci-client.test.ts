@@ -1,21 +1,17 @@
 // needs registry
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { goProgram } from "../scripts/go-programs.ts";
 import { mirror } from "../src/main.ts";
 import { buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { certificate } from "./servers/certificate.ts";
 import { startRegistry } from "./servers/registry.ts";
 import { tlsFront } from "./servers/tls-front.ts";
+import { asked } from "./support/client.ts";
 import { temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
-
-const run = promisify(execFile);
-const client = new URL("./clients/rattler_oci.py", import.meta.url).pathname;
 
 // rattler speaks TLS alone, to the usual port, with registries: it is led to ours through a proxy.
 test("rattler solves and installs from a channel that we pushed to a registry, by json and by zst", {
@@ -34,8 +30,12 @@ test("rattler solves and installs from a channel that we pushed to a registry, b
   const ca = join(temporary(), "ca.pem");
   writeFileSync(ca, certificate);
   for (const format of ["json", "zst"]) {
-    const prefix = temporary();
-    const { stdout } = await run(python, [client, "oci://127.0.0.1/org/py", format, prefix, "app"], {
+    let prefix = "";
+    const args = () => {
+      prefix = temporary();
+      return ["oci://127.0.0.1/org/py", format, prefix, "app"];
+    };
+    const stdout = await asked("rattler_oci.py", args, {
       env: { PATH: process.env["PATH"], HOME: temporary(), HTTPS_PROXY: front.proxy, NO_PROXY: "", SSL_CERT_FILE: ca },
     });
     assert.deepEqual(JSON.parse(stdout), ["_under-1.0-0.conda", "app-1.0-0.conda", "lib-1!2.0+x-0.tar.bz2"]);

@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
 import { type AzureServer, azureServer, type Build } from "./servers/azure/azure-server.ts";
 import { type GitHubServer, githubServer } from "./servers/github/github-server.ts";
 import type { Check } from "./servers/github/state.ts";
 import { envOf, mirrored, smithyZip, stagedRecipesZip } from "./support/ci.ts";
-import { listed, temporary } from "./support/folders.ts";
+import { listed } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
-
-const run = promisify(execFile);
-const client = new URL("./clients/rattler_client.py", import.meta.url).pathname;
+import { installed } from "./support/rattler.ts";
 
 const STAGED = "conda-forge/staged-recipes";
 const PROJECT = "conda-forge/feedstock-builds";
@@ -131,8 +127,8 @@ test(
         [[linux.fileName], [osx.fileName], [win.fileName], [data.fileName]],
       );
       if (source.startsWith("http")) continue;
-      const { stdout } = await run(python, [client, target, "linux-64", "zst", temporary(), "tool"]);
-      assert.deepEqual(JSON.parse(stdout), [
+      const { packages } = await installed(target, "zst", "tool");
+      assert.deepEqual(packages, [
         ["tool", "2.0", "h1_0", "linux-64"],
         ["tool-data", "1.0", "0", "noarch"],
       ]);
@@ -197,8 +193,7 @@ test(
       ["linux-64", "osx-64", "noarch"].map((s) => listed(target, s).length),
       [1, 1, 1],
     );
-    const { stdout } = await run(python, [client, target, "linux-64", "json", temporary(), "tool"]);
-    assert.equal(JSON.parse(stdout).length, 2);
+    assert.equal((await installed(target, "json", "tool")).packages.length, 2);
     assert.deepEqual(github.violations, []);
   },
 );

@@ -9,12 +9,12 @@ import { type MirrorOptions, mirror } from "../src/main.ts";
 import { takeFlock } from "../src/target/flock.ts";
 import { buildConda, buildTarBz2, type TarEntry } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { asked } from "./support/client.ts";
 import { temporary, written } from "./support/folders.ts";
 import { fixtures, needs, python } from "./support/needs.ts";
 
 const run = promisify(execFile);
 const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
-const client = new URL("./clients/rattler_cache.py", import.meta.url).pathname;
 const env = { PATH: process.env["PATH"] };
 
 const intoCache = (cache: string, sources: string[], more: Partial<MirrorOptions> = {}) =>
@@ -38,7 +38,7 @@ interface Installed {
 
 /** Installs each package of a channel with rattler, from the channel, which fills a cache, and from the other cache alone. */
 async function installed(channel: string, cache: string, filled: string): Promise<[string, Installed][]> {
-  const { stdout } = await run(python, [client, channel, cache, filled], { maxBuffer: 1 << 26 });
+  const stdout = await asked("rattler_cache.py", () => [channel, cache, filled]);
   return Object.entries(JSON.parse(stdout) as Record<string, Installed>);
 }
 

@@ -1,20 +1,17 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
-import { promisify } from "node:util";
 import { loadVersions } from "../src/conda/version.ts";
 import { mirror } from "../src/main.ts";
 import { readNeed } from "../src/solve/need.ts";
 import { machinesOf } from "../src/solve/virtual-packages.ts";
+import { asked } from "./support/client.ts";
 import { temporary } from "./support/folders.ts";
 import { fixtures, needs, python } from "./support/needs.ts";
 import { chooser, type Indexes, pathOf, type Question, recordsOf, solvable, specOf } from "./support/solvable.ts";
 
 // Real records: all that lock files hold, which are closed sets of conda-forge and RoboStack, and two channels' indexes.
-const run = promisify(execFile);
-const lockRecords = new URL("./clients/rattler_lock_records.py", import.meta.url).pathname;
 const there = [needs(join(fixtures, "lockfiles"), "the folder of shared fixtures"), needs(python, "py-rattler")].find(
   (n) => n.skip,
 ) ?? { skip: false };
@@ -29,8 +26,7 @@ let channel: Indexes = {};
 
 before(async () => {
   if (there.skip) return;
-  const { stdout } = await run(python, [lockRecords, join(fixtures, "lockfiles")], { maxBuffer: 1e8 });
-  channel = JSON.parse(stdout) as Indexes;
+  channel = JSON.parse(await asked("rattler_lock_records.py", () => [join(fixtures, "lockfiles")])) as Indexes;
   for (const file of INDEXES) {
     const { packages, "packages.conda": conda } = JSON.parse(readFileSync(join(fixtures, file), "utf8"));
     Object.assign(channel["linux-64"]?.packages ?? {}, packages);

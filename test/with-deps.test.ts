@@ -1,17 +1,14 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { mirror } from "../src/main.ts";
 import { type BuiltPackage, buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { listed, temporary, written } from "./support/folders.ts";
 import { needs, python } from "./support/needs.ts";
+import { installed } from "./support/rattler.ts";
 
-const run = promisify(execFile);
-const client = new URL("./clients/rattler_client.py", import.meta.url).pathname;
 const linux = { subdir: "linux-64", build: "h0_0" };
 
 const upstream = [
@@ -73,9 +70,8 @@ test(
     const report = await mirror({ sources: [source], target, env: {}, withDeps: channel });
     assert.deepEqual([report.exitCode, report.failed], [0, 0]);
     for (const minor of ["12", "13"]) {
-      const args = [client, target, "linux-64", "json", temporary(), `tool * py3${minor}_0`];
-      const { stdout } = await run(python, args);
-      const names = (JSON.parse(stdout) as string[][]).map(([name, version]) => `${name} ${version}`);
+      const { packages } = await installed(target, "json", `tool * py3${minor}_0`);
+      const names = packages.map(([name, version]) => `${name} ${version}`);
       assert.deepEqual(names, ["data 3.0", "lib 1.0", `python 3.${minor}.0`, "tool 1.0"]);
     }
   },
@@ -118,8 +114,8 @@ test(
     );
     assert.deepEqual(listed(target, "noarch"), ["data-1.0-0.conda", "data-3.0-0.conda"]);
     const solve = async (spec: string) => {
-      const { stdout } = await run(python, [client, target, "linux-64", "json", temporary(), spec]);
-      return (JSON.parse(stdout) as string[][]).map(([name, version, build]) => `${name} ${version} ${build}`);
+      const { packages } = await installed(target, "json", spec);
+      return packages.map(([name, version, build]) => `${name} ${version} ${build}`);
     };
     for (const minor of ["12", "13"]) {
       const build = `py3${minor}_0`;

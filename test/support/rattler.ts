@@ -1,9 +1,5 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
+import { asked } from "./client.ts";
 import { temporary } from "./folders.ts";
-import { python } from "./needs.ts";
-
-const client = new URL("../clients/rattler_client.py", import.meta.url).pathname;
 
 /**
  * Has rattler solve for linux-64 and install, by one format of the index alone (json, zst, bz2, shards).
@@ -15,7 +11,20 @@ export async function installed(
   format: string,
   ...specs: string[]
 ): Promise<{ readonly prefix: string; readonly packages: readonly string[][] }> {
-  const prefix = temporary();
-  const { stdout } = await promisify(execFile)(python, [client, channel, "linux-64", format, prefix, ...specs]);
+  return installedFor("linux-64", channel, format, ...specs);
+}
+
+/** The same for another platform. */
+export async function installedFor(
+  platform: string,
+  channel: string,
+  format: string,
+  ...specs: string[]
+): Promise<{ readonly prefix: string; readonly packages: readonly string[][] }> {
+  let prefix = "";
+  const stdout = await asked("rattler_client.py", () => {
+    prefix = temporary();
+    return [channel, platform, format, prefix, ...specs];
+  });
   return { prefix, packages: JSON.parse(stdout) as string[][] };
 }

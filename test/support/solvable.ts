@@ -1,13 +1,8 @@
-import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { after } from "node:test";
 import { loadVersions } from "../../src/conda/version.ts";
 import { bestFirst, type Choosable, choosable, virtualChoosable } from "../../src/solve/choosable.ts";
 import { Installer } from "../../src/solve/installer.ts";
 import { machinesOf, type VirtualPackage } from "../../src/solve/virtual-packages.ts";
-import { python } from "./needs.ts";
-
-const client = new URL("../clients/rattler_solvable.py", import.meta.url).pathname;
+import { answering } from "./client.ts";
 
 /** Records by subdir, map and file name, as indexes have them. */
 export type Indexes = Record<string, Record<"packages" | "packages.conda", Record<string, Record<string, unknown>>>>;
@@ -30,21 +25,14 @@ export function solvable(): (
   machine: readonly VirtualPackage[],
   roots: readonly Question[],
 ) => Promise<Answer[]> {
-  const child = spawn(python, [client], {
-    stdio: ["pipe", "pipe", "pipe"],
-    env: { ...process.env, RUST_BACKTRACE: "0" },
-  });
-  // It panics where it can't explain why something is unsolvable, and goes on: that is told when there is no answer.
-  let said = "";
-  child.stderr.on("data", (d) => (said = `${said}${d}`.slice(-5000)));
-  after(() => child.stdin.end());
-  const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
+  // It panics where it can't explain why something is unsolvable, and goes on.
+  const ask = answering("rattler_solvable.py", { RUST_BACKTRACE: "0" });
+  let last: Indexes | undefined;
   return async (index, machine, roots) => {
+    last = index ?? last;
     const virtual = machine.map((v) => [v.name, v.version, v.build]);
-    child.stdin.write(`${JSON.stringify({ ...(index ? { index } : {}), virtual, roots })}\n`);
-    const { value } = await answers.next();
-    if (value === undefined) throw new Error(`no answer from rattler: ${said}`);
-    return JSON.parse(String(value)) as Answer[];
+    const line = (some: Indexes | undefined) => JSON.stringify({ ...(some ? { index: some } : {}), virtual, roots });
+    return JSON.parse(await ask(line(index), () => line(last))) as Answer[];
   };
 }
 
