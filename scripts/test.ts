@@ -55,6 +55,9 @@ const run = spawnSync(
     "--test",
     "--test-reporter",
     join(root, "scripts/reporter.ts"),
+    // All files draw their samples from one seed.
+    "--import",
+    new URL("../test/support/draws.ts", import.meta.url).href,
     "--test-timeout=240000",
     // Each file is a process. Node leaves one processor free, which is half of a small machine.
     `--test-concurrency=${availableParallelism()}`,

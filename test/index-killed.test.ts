@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { indexChannel } from "../src/index-channel.ts";
 import { type BuiltPackage, buildConda, buildTarBz2 } from "./packages/builder.ts";
+import { SEED } from "./support/draws.ts";
 import { temporary } from "./support/folders.ts";
 import { cutShards, gistOf } from "./support/index-gist.ts";
 import { copyChannel, stateOf } from "./support/twin.ts";
@@ -308,7 +309,7 @@ test("what a killed run put into the index before patches goes with its package"
 });
 
 test("killed 24 times at random moments while packages come, change and go, clients see the old or the new state each time", async () => {
-  let seed = 20260101;
+  let seed = SEED;
   const random = (below: number) => {
     seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
     return Math.floor((seed / 2 ** 32) * below);

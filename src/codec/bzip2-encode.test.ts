@@ -7,12 +7,11 @@ import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { bzip2 } from "../../test/packages/builder.ts";
 import { content, noise, python } from "../../test/support/bz2.ts";
+import { SEED } from "../../test/support/draws.ts";
 import { fixtures } from "../../test/support/needs.ts";
 import { readAtBuffer } from "../package/read-at.ts";
 import { decodeBzip2 } from "./bzip2.ts";
 import { compressedBz2 } from "./bzip2-encode.ts";
-
-const seed = randomBytes(4).readInt32LE();
 
 async function encoded(pieces: Iterable<Uint8Array>, level?: number): Promise<Buffer> {
   const parts: Uint8Array[] = [];
@@ -43,9 +42,9 @@ async function holdsAll(inputs: readonly { bytes: Uint8Array; level: number }[],
 test("property: both decoders make the same bytes of it again, at every level", async () => {
   const samples = fc.sample(fc.record({ bytes: content, level: fc.integer({ min: 1, max: 9 }) }), {
     numRuns: 200,
-    seed,
+    seed: SEED,
   });
-  await holdsAll(samples, `seed ${seed}, sample`);
+  await holdsAll(samples, `seed ${SEED}, sample`);
 });
 
 test("runs of every length come back, alone and between others", async () => {
@@ -96,10 +95,10 @@ test("large inputs of every kind come back", async () => {
 
 test("property: the same content gives the same file, whatever pieces it comes in", async () => {
   const cuts = fc.array(fc.nat(), { maxLength: 20 });
-  for (const [bytes, at] of fc.sample(fc.tuple(content, cuts), { numRuns: 60, seed })) {
+  for (const [bytes, at] of fc.sample(fc.tuple(content, cuts), { numRuns: 60, seed: SEED })) {
     const places = [0, ...at.map((c) => c % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
     const pieces = places.slice(1).map((end, i) => bytes.subarray(places[i], end));
-    assert.ok((await encoded(pieces, 1)).equals(await encoded([bytes], 1)), `seed ${seed}`);
+    assert.ok((await encoded(pieces, 1)).equals(await encoded([bytes], 1)), `seed ${SEED}`);
   }
   const bytes = noise([2, 250_000, 30]);
   const single = Array.from(bytes, (_, i) => bytes.subarray(i, i + 1));
