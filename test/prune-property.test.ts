@@ -14,7 +14,7 @@ const DAY = 24 * 60 * 60 * 1000;
 const NOW = Date.parse("2026-01-31T00:00:00Z");
 
 /** Every package that a random channel may have. Built once: a channel is a choice among them. */
-const pool: { readonly subdir: string; readonly p: BuiltPackage }[] = [];
+const pool: { readonly subdir: string; readonly p: BuiltPackage; readonly [fc.toStringMethod]: () => string }[] = [];
 for (const [i, name] of ["app", "lib", "py-x"].entries())
   for (const [j, version] of ["1.0", "1.0.1", "1.10", "2.0"].entries())
     for (const subdir of ["noarch", "linux-64", "osx-64"]) {
@@ -28,7 +28,7 @@ for (const [i, name] of ["app", "lib", "py-x"].entries())
         files: { f: "x".repeat(200 * j) },
         index: { timestamp: NOW - (3 - j) * 30 * DAY - i * DAY, license: ["MIT", "GPL-3.0-only", "BSD-3-Clause"][i] },
       });
-      pool.push({ subdir, p });
+      pool.push({ subdir, p, [fc.toStringMethod]: () => `${subdir}/${p.fileName}` });
     }
 
 /** One file says what the index is: what is hot-fixed in it is not contradicted by another form. */
