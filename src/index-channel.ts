@@ -11,7 +11,7 @@ import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
 import { isInterruption, TargetError, UsageError } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
-import { infoValue } from "./index/index-info.ts";
+import { infoValue, liesElsewhere } from "./index/index-info.ts";
 import type { Patch } from "./index/patch.ts";
 import { eachRecord, findRecord } from "./index/repodata.ts";
 import type { MirrorOptions } from "./run.ts";
@@ -61,16 +61,15 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
     const run = await openRun(store, settings, options, held);
     const wishes = new Map<string, SubdirWish>();
-    const read = new Map<string, ReadFile[]>();
+    const looked = new Map<string, Looked>();
     const patches = options.patch === undefined ? new Map<string, Patch>() : await readPatches(options.patch, warn);
     for (const subdir of await subdirsOf(store, options.subdirs ?? [], warn)) {
       const surveyed = run.signal.aborted ? undefined : await unlessInterrupted(survey(subdir, run), run);
       // What was read of other subdirs is indexed.
       if (!surveyed) break;
-      const { wish, files } = surveyed;
       const patch = patches.get(subdir);
-      wishes.set(subdir, patch ? { ...wish, patch } : wish);
-      read.set(subdir, files);
+      wishes.set(subdir, patch ? { ...surveyed.wish, patch } : surveyed.wish);
+      looked.set(subdir, surveyed);
     }
     // They end while the index is written.
     void run.readers.close();
@@ -80,7 +79,10 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
     const published = nothing ? [] : await publish(store, wishes, { files: indexFilesOf(settings), warn, now });
     for (const p of published) {
       run.emit({ type: "published", ...p });
-      run.cache.remember(p.subdir, read.get(p.subdir) ?? [], p.version);
+      const seen = looked.get(p.subdir);
+      // Of a subdir that was not looked at, or whose index another writer changed meanwhile, nobody knows whether all files are there.
+      const covered = seen?.whole && seen.indexed === p.from ? coveredAs(p.version, seen.elsewhere) : undefined;
+      run.cache.remember(p.subdir, seen?.files ?? [], covered);
     }
     const { write_channeldata, write_html } = settings;
     const job = { store, cache: run.cache, published, channeldata: write_channeldata, html: write_html };
@@ -204,8 +206,25 @@ export async function subdirsOf(
   return asked.length > 0 ? [...asked] : there;
 }
 
+/** What came of looking at a subdir's folder. */
+interface Looked {
+  readonly wish: SubdirWish;
+  readonly files: readonly ReadFile[];
+  /** The version of the `repodata.json` that it was held against; undefined when there was none. */
+  readonly indexed: string | undefined;
+  /** Whether every record is of a file that was read, now or earlier, once the wish is fulfilled. */
+  readonly whole: boolean;
+  /** Whether packages lie elsewhere (CEP 15), so that there may be records without a file. */
+  readonly elsewhere: boolean;
+}
+
+/** How the notes on what was read tell which index lists it: where packages lie elsewhere that index lists maybe more. */
+function coveredAs(version: string, elsewhere: boolean): string {
+  return elsewhere ? `${version} elsewhere` : version;
+}
+
 /** What a subdir's folder holds, against what its index says: what has to be read, and what becomes of the index. */
-async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; files: ReadFile[] }> {
+async function survey(subdir: string, run: Run): Promise<Looked> {
   const { store, cache, signal } = run;
   const listed = new Map<string, string>();
   // Files that only wait for their grace period to end are no packages of the channel any more.
@@ -226,16 +245,19 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
     return known?.version === version && (known.hasFacts || !run.settings.write_channeldata);
   };
   const indexed = await store.stat(`${subdir}/repodata.json`, signal);
+  const covered = cache.covered(subdir);
+  const wasElsewhere = indexed !== undefined && covered === coveredAs(indexed.version, true);
   const same =
     indexed !== undefined &&
-    cache.covered(subdir) === indexed.version &&
+    // Where `base_url` goes, packages that lie elsewhere go with it.
+    (covered === coveredAs(indexed.version, false) || (wasElsewhere && run.settings.base_url !== "")) &&
     cached.size === listed.size &&
     [...listed].every(([fileName, version]) => unchanged(fileName, version));
   if (same) {
     run.counts.kept += listed.size;
-    return { wish: { additions: [] }, files: [] };
+    return { wish: { additions: [] }, files: [], indexed: indexed.version, whole: true, elsewhere: wasElsewhere };
   }
-  const { index } = await readIndex(store, subdir, signal);
+  const { index, jsonVersion } = await readIndex(store, subdir, signal);
   const toRead: string[] = [];
   for (const [fileName, version] of listed) {
     const record = findRecord(index, fileName);
@@ -248,7 +270,8 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   }
   const missing = new Set<string>();
   // Where packages lie elsewhere (CEP 15) their absence says nothing.
-  if (typeof infoValue(index)["base_url"] !== "string" && !run.settings.base_url) {
+  const elsewhere = liesElsewhere(subdir, run.settings.base_url ?? infoValue(index)["base_url"]);
+  if (!elsewhere) {
     for (const { fileName } of eachRecord(index)) if (!listed.has(fileName)) missing.add(fileName);
     // What a patch hides is listed there alone.
     const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
@@ -263,6 +286,9 @@ async function survey(subdir: string, run: Run): Promise<{ wish: SubdirWish; fil
   return {
     wish: { additions, missing, remove: refused, ...(await knownRunExports(subdir, run)) },
     files,
+    indexed: jsonVersion,
+    whole: additions.length + refused.size === toRead.length,
+    elsewhere,
   };
 }
 

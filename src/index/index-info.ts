@@ -40,6 +40,11 @@ export function indexInfo(
   return raw && isDeepStrictEqual(info, old) ? undefined : Buffer.from(JSON.stringify(info));
 }
 
+/** Whether packages lie elsewhere than beside the index, by its `base_url` (CEP 15). */
+export function liesElsewhere(subdir: string, baseUrl: unknown): boolean {
+  return typeof baseUrl === "string" && !["", ".", `../${subdir}`].includes(baseUrl.replace(/\/$/, ""));
+}
+
 /** `info` as an object; empty when there is none or it is something else. */
 export function infoValue(index: Repodata): Record<string, unknown> {
   const raw = new Map(index.others).get("info");

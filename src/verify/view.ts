@@ -1,6 +1,6 @@
 import { isPackageName } from "../conda/file-name.ts";
 import { decompressBz2, decompressIndex } from "../index/compress.ts";
-import { infoValue } from "../index/index-info.ts";
+import { infoValue, liesElsewhere } from "../index/index-info.ts";
 import { malformedRemoved } from "../index/merge.ts";
 import { type Repodata, readRepodata } from "../index/repodata.ts";
 import { filesLeaving, openIndexState } from "../target/index-state.ts";
@@ -43,8 +43,7 @@ export async function readView(store: Store, subdir: string, signal: AbortSignal
     try {
       const refused = new Map<string, string>();
       const index = readRepodata(await unpacked(stored.bytes), refused);
-      const base = infoValue(index)["base_url"];
-      const elsewhere = typeof base === "string" && !["", ".", `../${subdir}`].includes(base.replace(/\/$/, ""));
+      const elsewhere = liesElsewhere(subdir, infoValue(index)["base_url"]);
       const findings = [...(missing ? [missing] : []), ...unusable(subdir, index, refused)];
       return { ...none, index, version, elsewhere, findings };
     } catch (e) {

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { type IndexOptions, indexChannel, mirror } from "../src/main.ts";
+import { buildConda } from "./packages/builder.ts";
+import { channelOf } from "./support/channels.ts";
+import { listed, repodata, temporary, written } from "./support/folders.ts";
+
+const a = buildConda({ name: "a" });
+const b = buildConda({ name: "b" });
+const c = buildConda({ name: "c", subdir: "linux-64" });
+const warnings: string[] = [];
+
+function index(channel: string, options: Partial<IndexOptions> = {}) {
+  warnings.length = 0;
+  const onEvent: IndexOptions["onEvent"] = (e) => e.type === "warning" && warnings.push(e.message);
+  return indexChannel({ channel, env: {}, onEvent, threads: 1, ...options });
+}
+
+/** Adds a package to a channel by `mirror`, so that `index` has not read it. */
+async function mirrored(channel: string, ...packages: (typeof a)[]): Promise<void> {
+  const source = temporary();
+  written(source, packages);
+  await mirror({ sources: [source], target: channel, env: {} });
+}
+
+test("a package that came by mirror and went again leaves the index, though a run that looked elsewhere came in between", async () => {
+  const channel = await channelOf([a, c]);
+  await mirrored(channel, b);
+  await index(channel, { subdirs: ["linux-64"] });
+  rmSync(join(channel, "noarch", b.fileName));
+  const report = await index(channel);
+  assert.deepEqual(listed(channel, "noarch"), [a.fileName]);
+  assert.equal(report.removed, 1);
+});
+
+test("a package that vanished while it was to be read, and stays away, leaves the index with the next run", async () => {
+  const channel = await channelOf([a]);
+  await mirrored(channel, b);
+  const vanish: IndexOptions["onEvent"] = (e) => e.type === "reading" && rmSync(join(channel, "noarch", b.fileName));
+  const report = await index(channel, { onEvent: vanish });
+  assert.deepEqual(
+    report.failed.map((f) => [f.fileName, f.error.code]),
+    [[b.fileName, "UNREADABLE"]],
+  );
+  assert.deepEqual(listed(channel, "noarch"), [a.fileName, b.fileName]);
+  assert.equal((await index(channel)).exitCode, 0);
+  assert.deepEqual(listed(channel, "noarch"), [a.fileName]);
+});
+
+test("records of packages that lay elsewhere go when base_url does, unless they lie here", async () => {
+  const channel = await channelOf([a]);
+  await index(channel, { settings: { base_url: "https://pool.example/" } });
+  const path = join(channel, "noarch/repodata.json");
+  const found = repodata(channel, "noarch");
+  const far = { ...found["packages.conda"][a.fileName], name: "far" };
+  writeFileSync(
+    path,
+    JSON.stringify({ ...found, "packages.conda": { ...found["packages.conda"], "far-1.0-0.conda": far } }),
+  );
+  await index(channel);
+  await index(channel);
+  assert.deepEqual(listed(channel, "noarch"), [a.fileName, "far-1.0-0.conda"]);
+  await index(channel, { settings: { base_url: "" } });
+  assert.equal(repodata(channel, "noarch").info["base_url" as "subdir"], undefined);
+  assert.deepEqual(listed(channel, "noarch"), [a.fileName]);
+});
