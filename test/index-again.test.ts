@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type IndexOptions, indexChannel, mirror } from "../src/main.ts";
@@ -7,6 +7,7 @@ import { buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
 import { listed, repodata, temporary, written } from "./support/folders.ts";
 
+const DAY = 24 * 60 * 60 * 1000;
 const a = buildConda({ name: "a" });
 const b = buildConda({ name: "b" });
 const c = buildConda({ name: "c", subdir: "linux-64" });
@@ -65,4 +66,36 @@ test("records of packages that lay elsewhere go when base_url does, unless they 
   await index(channel, { settings: { base_url: "" } });
   assert.equal(repodata(channel, "noarch").info["base_url" as "subdir"], undefined);
   assert.deepEqual(listed(channel, "noarch"), [a.fileName]);
+});
+
+const shardsOf = (channel: string) => readdirSync(join(channel, "noarch/shards")).sort();
+
+test("shards that were switched off go after their grace period, and none goes that an index names again", async () => {
+  const channel = await channelOf([a]);
+  const first = shardsOf(channel);
+  assert.equal(first.length, 1);
+  written(join(channel, "noarch"), [b]);
+  const t0 = Date.now();
+  const off = { settings: { write_shards: false } };
+  await index(channel, { ...off, now: () => t0 });
+  assert.ok(!existsSync(join(channel, "noarch/repodata_shards.msgpack.zst")));
+  assert.deepEqual(shardsOf(channel), first);
+  await index(channel, { now: () => t0 + DAY });
+  assert.equal(shardsOf(channel).length, 2);
+  await index(channel, { now: () => t0 + 30 * DAY });
+  assert.equal(shardsOf(channel).length, 2);
+  // Of shards that nobody noted the index is gone: notes were deleted, or a run died.
+  rmSync(join(channel, ".meso-forge-mirror"), { recursive: true });
+  rmSync(join(channel, "noarch/repodata_shards.msgpack.zst"));
+  rmSync(join(channel, "noarch", b.fileName));
+  await index(channel, { now: () => t0 + 30 * DAY });
+  assert.equal(shardsOf(channel).length, 2);
+  await index(channel, { now: () => t0 + 37 * DAY });
+  assert.deepEqual(shardsOf(channel), first);
+  written(join(channel, "noarch"), [b]);
+  await index(channel, { ...off, now: () => t0 + 38 * DAY });
+  await index(channel, { ...off, now: () => t0 + 40 * DAY });
+  assert.deepEqual(shardsOf(channel), first);
+  await index(channel, { ...off, now: () => t0 + 45 * DAY });
+  assert.equal(shardsOf(channel).length, 0);
 });

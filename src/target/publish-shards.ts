@@ -61,8 +61,10 @@ export async function publishShards(
   const unreferenced: Record<string, number> = Object.fromEntries(old);
   const named = new Set(shards.values());
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
-  // Nobody noted which shards are left of an index that is not the one we wrote last.
-  if (stored && !ours) for (const sha256 of (await shardsThere(job)).keys()) unreferenced[sha256] ??= options.now;
+  // Nobody noted which shards are left of an index that is not the one we wrote last, or that is no more.
+  if (!ours)
+    for (const sha256 of (await shardsThere(job, (sha256) => !named.has(sha256))).keys())
+      unreferenced[sha256] ??= options.now;
   return removeShards(job, unreferenced, named);
 }
 
@@ -72,6 +74,32 @@ function* undoubted({ wish }: SubdirJob, files: Iterable<NewFile>, doubted: NewF
     if (wish.doubted?.has(file.path)) doubted.push(file);
     else yield file;
   }
+}
+
+/**
+ * The same where shards are switched off: those that are left go after their grace period. While an index of them is there, what
+ * it names stays: it goes when `repodata.json` changes.
+ * @param noted shards that no index named when they were noted, with the time since when.
+ */
+export async function leaveShards(
+  job: SubdirJob,
+  noted: Readonly<Record<string, number>>,
+): Promise<Readonly<Record<string, number>>> {
+  const { store, subdir, signal, options } = job;
+  const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
+  if (stored) {
+    let named: ReadonlySet<string>;
+    try {
+      named = new Set((await readShardIndex(stored.bytes)).values());
+    } catch {
+      return noted;
+    }
+    return removeShards(job, noted, named);
+  }
+  const left = { ...noted };
+  for (const sha256 of (await shardsThere(job, (sha256) => !Object.hasOwn(noted, sha256))).keys())
+    left[sha256] = options.now;
+  return removeShards(job, left, new Set());
 }
 
 /** Removes the shards whose grace period is over. Gives those that are still to go. */

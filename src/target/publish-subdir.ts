@@ -15,7 +15,7 @@ import { removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
-import { publishShards, removeUnnamed } from "./publish-shards.ts";
+import { leaveShards, publishShards, removeUnnamed } from "./publish-shards.ts";
 import { readIndex, readIndexFile } from "./read-index.ts";
 import type { StagedFile, Store } from "./store.ts";
 import {
@@ -122,8 +122,7 @@ export async function publishSubdir(
   // The index lists these very bytes: what lay there was damaged.
   if (!job.changed) await replaceFiles(job, progress);
   const runExports = await publishRunExports(job, exported);
-  // What was noted while shards were written is not forgotten where they are not.
-  let unreferenced: Readonly<Record<string, number>> = files.shards ? {} : (state?.unreferenced ?? {});
+  let unreferenced: Readonly<Record<string, number>> = {};
   if (unpatched?.changed) {
     const expect = from ? { version: from.version } : "absent";
     await writeFile(job, UNPATCHED, mergedPieces(unpatched.index, unpatched.change), expect);
@@ -158,6 +157,7 @@ export async function publishSubdir(
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
+  if (!files.shards) unreferenced = await leaveShards(job, state?.unreferenced ?? {});
   const left = await removeLeft(job, state);
   const records = countMerged(job.index, job.change);
   // What is still to do needs memory too, where much is noted.
@@ -345,7 +345,7 @@ async function upToDate(
 ): Promise<string | undefined> {
   if (state?.made !== madeWith(files)) return undefined;
   const shardsAreDue = Object.values(state.unreferenced).some((since) => now - since >= files.shardGraceMs);
-  if (files.shards && shardsAreDue) return undefined;
+  if (shardsAreDue) return undefined;
   if (Object.keys(state.leaving ?? {}).some((since) => now - Number(since) >= deleteGraceMs)) return undefined;
   const wanted = [
     "repodata.json",
