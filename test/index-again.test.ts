@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { compressedBz2 } from "../src/index/compress.ts";
 import { type IndexOptions, indexChannel, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
@@ -98,4 +99,47 @@ test("shards that were switched off go after their grace period, and none goes t
   assert.deepEqual(shardsOf(channel), first);
   await index(channel, { ...off, now: () => t0 + 45 * DAY });
   assert.equal(shardsOf(channel).length, 0);
+});
+
+async function bz2(bytes: Uint8Array): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of compressedBz2([bytes])) pieces.push(Uint8Array.from(piece));
+  return Buffer.concat(pieces);
+}
+
+test("files that are switched off, of an index that another program wrote since, are not left for clients to read", async () => {
+  const channel = await channelOf([a, b]);
+  const settings = {
+    write_zst: false,
+    write_bz2: false,
+    write_shards: false,
+    write_current_repodata: false,
+    write_run_exports: false,
+  };
+  const all = ["current_repodata.json", "repodata.json.zst", "repodata_shards.msgpack.zst", "run_exports.json"];
+  const there = () => all.filter((name) => existsSync(join(channel, "noarch", name)));
+  await index(channel, { settings });
+  assert.deepEqual(there(), all, "they tell what the index tells");
+  const path = join(channel, "noarch/repodata.json");
+  const found = repodata(channel, "noarch");
+  writeFileSync(`${path}.bz2`, await bz2(Buffer.from(JSON.stringify(found))));
+  found["packages.conda"][a.fileName] = { ...found["packages.conda"][a.fileName], depends: ["hot >=1"] };
+  writeFileSync(path, JSON.stringify(found));
+  await index(channel, { settings });
+  assert.deepEqual(there(), []);
+  assert.ok(!existsSync(`${path}.bz2`));
+  assert.deepEqual(repodata(channel, "noarch"), found);
+  assert.equal(warnings.length, 5);
+});
+
+test("a compressed form of another program's index that holds the same stays where it is switched off, until the index changes", async () => {
+  const channel = await channelOf([a]);
+  const path = join(channel, "noarch/repodata.json");
+  rmSync(join(channel, ".meso-forge-mirror"), { recursive: true });
+  writeFileSync(`${path}.bz2`, await bz2(readFileSync(path)));
+  await index(channel);
+  assert.ok(existsSync(`${path}.bz2`));
+  written(join(channel, "noarch"), [b]);
+  await index(channel);
+  assert.ok(!existsSync(`${path}.bz2`));
 });

@@ -17,6 +17,7 @@ import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
 import { leaveShards, publishShards, removeUnnamed } from "./publish-shards.ts";
 import { readIndex, readIndexFile } from "./read-index.ts";
+import { removeDoubtful, removeStale } from "./stale.ts";
 import type { StagedFile, Store } from "./store.ts";
 import {
   type Progress,
@@ -24,25 +25,13 @@ import {
   type PublishOptions,
   type SubdirJob,
   type SubdirWish,
+  versionsOf,
   writeDerived,
   writeFile,
 } from "./subdir-job.ts";
 
 /** Changes whenever the derived files would come out otherwise for the same records. */
 const FORMAT = 1;
-
-/** Files that no client of today reads, or that we don't make: one left behind a change hides packages from its readers. */
-const STALE = [
-  "current_repodata.json.zst",
-  "current_repodata.json.bz2",
-  `${UNPATCHED}.zst`,
-  `${UNPATCHED}.bz2`,
-  "repodata_shards_from_packages.msgpack.zst",
-  "run_exports.json.zst",
-  "run_exports.json.bz2",
-  "repodata.json.gz",
-  "repodata.jlap",
-];
 
 /** Files that are made from the index, and are written after it where nothing keeps other writers out. */
 const DERIVED = ["repodata.json.zst", "repodata.json.bz2", "repodata_shards.msgpack.zst", "current_repodata.json"];
@@ -112,8 +101,10 @@ export async function publishSubdir(
       job,
       poison.filter((name) => !wish.remove?.has(name) && !takenBack.has(name)),
     );
+  const ours = jsonVersion !== undefined && state?.versions["repodata.json"] === jsonVersion;
   // Where there is no repodata.json yet, a form of it that goes may be all that is left of the index.
-  if (job.changed && jsonVersion !== undefined) await removeStale(job);
+  if (jsonVersion !== undefined && job.changed) await removeStale(job);
+  else if (jsonVersion !== undefined && !ours) await removeDoubtful(job);
   for (const a of wish.additions) {
     // Another run may have removed it: it was in no index until now.
     if (a.ensure && !(await store.stat(`${subdir}/${a.fileName}`, signal)))
@@ -214,17 +205,6 @@ function warnOfNames({ index, subdir, options }: SubdirJob, keys: readonly strin
 
 /** Names that are told each by itself. */
 const TOLD = 20;
-
-/** Versions of those of the files that are there. */
-async function versionsOf(
-  store: Store,
-  subdir: string,
-  names: readonly string[],
-  signal?: AbortSignal,
-): Promise<Map<string, string>> {
-  const found = await Promise.all(names.map((name) => store.stat(`${subdir}/${name}`, signal)));
-  return new Map(names.flatMap((name, i) => (found[i] ? [[name, found[i].version] as const] : [])));
-}
 
 /** Puts back files that another run removed before it could see that they are listed again. */
 async function putBack({ store, subdir, wish, signal }: SubdirJob): Promise<void> {
@@ -377,24 +357,4 @@ async function stillMissing(
   const missing: string[] = [];
   for (const fileName of fileNames) if (!(await store.stat(`${subdir}/${fileName}`, signal))) missing.push(fileName);
   return missing;
-}
-
-/** Removes index files that would tell of a state that is gone, and that this run does not write anew. */
-async function removeStale({ store, subdir, versions, options, signal }: SubdirJob): Promise<void> {
-  const { files } = options;
-  const unwanted = [
-    ...STALE,
-    ...(files.zst ? [] : ["repodata.json.zst"]),
-    ...(files.bz2 ? [] : ["repodata.json.bz2"]),
-    ...(files.shards ? [] : ["repodata_shards.msgpack.zst"]),
-    ...(files.currentRepodata ? [] : ["current_repodata.json"]),
-    ...(files.runExports ? [] : ["run_exports.json"]),
-  ];
-  for (const name of (await versionsOf(store, subdir, unwanted, signal)).keys()) {
-    await store.remove(`${subdir}/${name}`, signal);
-    delete versions[name];
-    options.warn(
-      `${subdir}/${name} was removed: it is not among the files this run writes, and a stale one hides packages`,
-    );
-  }
 }

@@ -189,6 +189,17 @@ export async function writeFile(
   job.written.push(`${job.subdir}/${name}`);
 }
 
+/** Versions of those of the files that are there. */
+export async function versionsOf(
+  store: Store,
+  subdir: string,
+  names: readonly string[],
+  signal?: AbortSignal,
+): Promise<Map<string, string>> {
+  const found = await Promise.all(names.map((name) => store.stat(`${subdir}/${name}`, signal)));
+  return new Map(names.flatMap((name, i) => (found[i] ? [[name, found[i].version] as const] : [])));
+}
+
 /** Whether a file of the store has exactly this content. */
 export async function holds(
   store: Store,
@@ -197,11 +208,18 @@ export async function holds(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const stored = await store.get(path, signal);
-  if (!stored) return false;
+  return stored !== undefined && isMadeOf(stored.bytes, content);
+}
+
+/** Whether bytes are those of the pieces, put together. */
+export async function isMadeOf(
+  bytes: Uint8Array,
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<boolean> {
   let at = 0;
-  for await (const piece of content) {
-    if (Buffer.compare(stored.bytes.subarray(at, at + piece.length), piece) !== 0) return false;
+  for await (const piece of pieces) {
+    if (Buffer.compare(bytes.subarray(at, at + piece.length), piece) !== 0) return false;
     at += piece.length;
   }
-  return at === stored.bytes.length;
+  return at === bytes.length;
 }
