@@ -33,7 +33,8 @@ export async function attested(ref: PackageRef, targets: readonly Target[], run:
   const isIt = (bytes: Uint8Array | undefined) => bytes !== undefined && hash("sha256", bytes, "hex") === sha256;
   let found: Uint8Array | undefined;
   for (const { sidecars } of subdir === undefined ? [] : targets) {
-    const there = await sidecars?.read(`${pathIn(subdir as string)}.${sha256}`);
+    // A target that can't be read tells when it is to be written; here it spares a request, and no more.
+    const there = await sidecars?.read(`${pathIn(subdir as string)}.${sha256}`).catch(() => undefined);
     if (isIt(there)) found = there;
   }
   const bytes = found ?? (await fetched(ref, sha256, run));

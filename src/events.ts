@@ -63,6 +63,8 @@ export type MirrorEvent =
       readonly written: readonly string[];
     }
   | { readonly type: "warning"; readonly message: string }
+  /** One of several targets can't go on; the others do. */
+  | { readonly type: "lost"; readonly target: string; readonly error: MirrorError }
   /** What a CI system says of a pull request's commit. */
   | { readonly type: "check"; readonly check: CheckState };
 
@@ -77,7 +79,10 @@ export interface TargetReport {
   /** Records that went from its index. */
   readonly removed: number;
   readonly failed: number;
-  /** Set when the packages came, but its index could not be written. */
+  /**
+   * Set where one of several targets was lost: it could not be opened or listed, and nothing was brought to it from then on; or its
+   * index could not be written, though packages came. A run with one target ends with the error instead.
+   */
   readonly error?: MirrorError;
 }
 
@@ -95,8 +100,8 @@ export interface MirrorReport extends Omit<TargetReport, "target" | "error"> {
   readonly explanations?: readonly Explanation[];
   /** What became of each package; of runs over more than 100,000, of those that failed. */
   readonly packages: readonly Outcome[];
-  /** What the run ends with on the command line: 0, 1, 3 or 130. */
-  readonly exitCode: 0 | 1 | 3 | 130;
+  /** What the run ends with on the command line: 0, 1, 3 or 130; 4 where other writers kept winning at all of its targets. */
+  readonly exitCode: 0 | 1 | 3 | 4 | 130;
 }
 
 /** What pruning tells while it runs. */

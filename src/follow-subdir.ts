@@ -3,10 +3,11 @@ import { chooseFile, chooseRecords } from "./choose/choose-index.ts";
 import { hopeless, rulesFor } from "./choose/rules.ts";
 import { asMirrorError, InterruptedError, isInterruption, type MirrorError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
-import { type Following, failed, type Gone, nameOf, onlyTarget } from "./following.ts";
+import { type Following, failed, type Gone, loseFollower, nameOf, onlyTarget } from "./following.ts";
 import { letGo } from "./index/let-go.ts";
 import { emptyRepodata, entryAt, RECORD_MAPS, type RecordMap } from "./index/repodata.ts";
 import { type Chosen, type IndexSummary, summarise } from "./index/summary.ts";
+import { living } from "./lost.ts";
 import { type Pending, type PendingEntry, writePending } from "./pending.ts";
 import { isAsItWas, type KnownBefore, type ReadSubdir, readUpstream } from "./read-upstream.ts";
 import type { Run } from "./run.ts";
@@ -80,13 +81,18 @@ export class Subdir {
     if (channels.length > 1) early = [];
     const summaries = new Map<Target, IndexSummary>();
     let compared: string | undefined;
-    for (const target of run.targets) {
+    for (const target of living(run)) {
       if (!target.index) continue;
-      const { index, version } = await target.index.read(this.subdir, run.signal);
-      summaries.set(target, summarise(index));
-      compared = version;
-      letGo(index.bytes);
+      try {
+        const { index, version } = await target.index.read(this.subdir, run.signal);
+        summaries.set(target, summarise(index));
+        compared = version;
+        letGo(index.bytes);
+      } catch (e) {
+        loseFollower(target, e, this.following, run);
+      }
     }
+    if (living(run).length === 0) return;
     run.receivers.prepare();
     const takenBack = new Set<string>();
     const claimed = new Set<string>();
@@ -200,7 +206,7 @@ export class Subdir {
     // What one target lacks is offered to all. Of names that did not change it is known that they are all there.
     for (const target of summaries.keys())
       this.#keep(target, only ? Math.max(0, (so.known?.followed.count ?? 0) + missing - lacks) : wanted - lacks);
-    const all = summaries.size < run.targets.length;
+    const all = summaries.size < living(run).length;
     const failures = following.failures.length;
     const count = all ? wanted : lacks;
     const first = following.refs.length;

@@ -1,9 +1,11 @@
 import { neededOf } from "./channel-deps.ts";
 import { Subdir } from "./follow-subdir.ts";
-import { type Following, failed, onlyTarget } from "./following.ts";
+import { type Following, failed, loseFollower, onlyTarget } from "./following.ts";
+import { living } from "./lost.ts";
 import type { Run } from "./run.ts";
 import type { ChannelSource } from "./source/channel.ts";
 import type { PackageRef } from "./source/source.ts";
+import type { Target } from "./target/target.ts";
 
 /** A channel is asked for new subdirs when this long has passed. */
 const DAY = 24 * 60 * 60 * 1000;
@@ -27,6 +29,7 @@ export async function follow(
     states: [],
     unfinished: new Set(),
     incomplete: false,
+    lacking: new Set(),
   };
   const having = new Map<string, ChannelSource[]>();
   for (const channel of channels) {
@@ -41,14 +44,14 @@ export async function follow(
     }
   }
   if (run.removal)
-    for (const { index } of run.targets)
-      for (const subdir of (await index?.subdirs(run.signal)) ?? [])
+    for (const target of living(run))
+      for (const subdir of await subdirsIn(target, following, run))
         if (!having.has(subdir) && (run.subdirs?.includes(subdir) ?? true)) having.set(subdir, []);
   const sorted = [...having].sort(([a], [b]) => (a < b ? -1 : 1));
   const withDeps =
     run.ownDeps && channels.length > 0 ? await withNeeded(channels, sorted, others, following, run) : run;
   for (const [subdir, its] of withDeps ? sorted : []) {
-    if (run.signal.aborted) break;
+    if (run.signal.aborted || living(run).length === 0) break;
     await new Subdir(subdir, its, others, following, withDeps as Run).follow();
   }
   return following;
@@ -81,6 +84,16 @@ async function withNeeded(
   if (needed.incomplete) following.incomplete = true;
   if (needed.incomplete || needed.failures.length > 0) for (const [subdir] of having) following.unfinished.add(subdir);
   return { ...run, needed };
+}
+
+/** The subdirs that a target has; none where it turns out to be lost. */
+async function subdirsIn(target: Target, following: Following, run: Run): Promise<readonly string[]> {
+  try {
+    return (await target.index?.subdirs(run.signal)) ?? [];
+  } catch (e) {
+    loseFollower(target, e, following, run);
+    return [];
+  }
 }
 
 /** The subdirs of a channel: asked for once a day, since each that it hasn't costs a request too. */

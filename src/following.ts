@@ -1,5 +1,6 @@
 import { asMirrorError, InterruptedError, isInterruption } from "./errors.ts";
 import type { Outcome } from "./events.ts";
+import { lose } from "./lost.ts";
 import type { Pending } from "./pending.ts";
 import type { Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
@@ -45,6 +46,8 @@ export interface Following {
   readonly unfinished: Set<string>;
   /** Whether something could not be read: then nothing goes because it was not seen. */
   incomplete: boolean;
+  /** Targets that something did not come to: nothing goes from them either. */
+  readonly lacking: Set<Target>;
 }
 
 /** The one target of a run, where its indexes are ours: what it had is remembered. */
@@ -56,15 +59,20 @@ export function onlyTarget(run: Run): { readonly target: Target; readonly index:
 /**
  * Where something could not be read, what was not seen can't be told from what is not there; where something did not come, a
  * client may need what it would have replaced. Then nothing goes for not being on offer any more.
- * @param lost files that did not come: the one who runs this is told how to go on without them.
+ * @param lost files that did not come to a target: the one who runs this is told how to go on without them.
  */
-export function keepUnseen(following: Following, run: Run, lost: readonly string[] = []): void {
-  if (!following.incomplete) return;
-  const [first, ...others] = lost;
-  const many = others.length > 0 ? ` (and ${others.length} more)` : "";
-  const wayOut =
-    first === undefined ? "" : `; if ${first}${many} never comes, --exclude '${nameOf(first)}[fn="${first}"]'`;
+export function keepUnseen(
+  following: Following,
+  run: Run,
+  lost: (target: Target) => readonly string[] = () => [],
+): void {
+  const { incomplete, lacking } = following;
   for (const [target, subdirs] of following.gone) {
+    if (!incomplete && !lacking.has(target)) continue;
+    const [first, ...others] = lost(target);
+    const many = others.length > 0 ? ` (and ${others.length} more)` : "";
+    const wayOut =
+      first === undefined ? "" : `; if ${first}${many} never comes, --exclude '${nameOf(first)}[fn="${first}"]'`;
     if (subdirs.some(({ gone }) => gone.length > 0))
       run.emit({
         type: "warning",
@@ -87,4 +95,15 @@ export function failed(following: Following, what: string, e: unknown, run: Run)
   const failure: Outcome = { outcome: "failed", fileName: what, origin: what, error: asMirrorError(e, what) };
   following.failures.push(failure);
   run.emit({ type: "finished", result: failure });
+}
+
+/**
+ * Gives a target up whose indexes can't be read: nothing goes from it, and nothing is said of what it has.
+ * @throws what was thrown, where the run has no other target or was interrupted
+ */
+export function loseFollower(target: Target, e: unknown, following: Following, run: Run): void {
+  if (isInterruption(e, run.signal)) throw e;
+  lose(target, e, run);
+  following.gone.delete(target);
+  following.kept.delete(target);
 }

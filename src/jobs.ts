@@ -114,7 +114,10 @@ async function runJob(job: Named, context: JobContext, settings: Settings): Prom
     const both = { name, began, ended: clock.now(), report };
     if (signal?.aborted) return { ...both, status: "interrupted", exitCode: 130 };
     // What was finished is in place and indexed; the next run goes on.
-    if (quiet.signal.aborted) return { ...both, status: "stopped", exitCode: report.failed > 0 ? 1 : 0 };
+    if (quiet.signal.aborted) {
+      const whole = report.failed === 0 && report.targets.every((t) => !t.error);
+      return { ...both, status: "stopped", exitCode: whole ? 0 : 1 };
+    }
     return { ...both, status: report.exitCode === 0 ? "done" : "failed", exitCode: report.exitCode };
   } catch (e) {
     const error = asMirrorError(e, name);

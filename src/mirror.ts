@@ -3,10 +3,11 @@ import { type Brought, bring, currentRecord, type Wanting } from "./bring.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
-import { asMirrorError, InterruptedError, type MirrorError, UsageError } from "./errors.ts";
+import { asMirrorError, InterruptedError, isInterruption, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorReport, Outcome, PlannedStep } from "./events.ts";
 import { type Following, keepUnseen } from "./following.ts";
 import type { IndexFiles } from "./index/index-files.ts";
+import { living, lose } from "./lost.ts";
 import { explained, offered } from "./offers.ts";
 import { makePlan, type Present, type Step } from "./plan/plan.ts";
 import { advance, remember } from "./remember.ts";
@@ -22,8 +23,8 @@ import { redactUrl } from "./transfer/redact.ts";
 
 /**
  * Copies packages from sources into a channel and indexes it.
- * A package that fails is reported and the others go on; what can't begin at all throws.
- * @throws UsageError for wrong options or configuration, TargetError when the channel can't be read or written.
+ * A package that fails is reported and the others go on, and so it is with one of several targets; what can't begin at all throws.
+ * @throws UsageError for wrong options or configuration, TargetError when the only channel can't be read or written.
  */
 export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   const began = performance.now();
@@ -42,6 +43,7 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
   try {
     if (options.explain !== undefined)
       return makeReport(run, began, [], openTally(), { explanations: await explained(options.explain, run) });
+    if (living(run).length === 0) return makeReport(run, began, [], openTally(), options.dryRun ? { plan: [] } : {});
     const following = await offered(run.sources, run);
     // What the packages need stays, and is known only when they are there.
     const withDeps = options.withDeps !== undefined && !run.ownDeps;
@@ -64,21 +66,18 @@ export async function mirror(options: MirrorOptions): Promise<MirrorReport> {
       if (last && withDeps) guard(following, run.removal);
       if (more.length > 0) for (const one of await carryOut(await planFor(more, run), run)) results.push(one);
       // What failed may be what the packages that came need: then what they replace has to stay.
-      const lost = results.filter((r) => isFailure(r.outcome));
-      if (lost.length > 0) following.incomplete = true;
-      keepUnseen(following, run, neverComing(lost));
+      const missed = results.filter((r) => isFailure(r.outcome));
+      for (const { target } of missed) following.lacking.add(target);
+      keepUnseen(following, run, (target) => neverComing(missed.filter((m) => m.target === target)));
       // Threads take a while to end; the index is written meanwhile.
       if (last) void run.receivers.close();
       noteUnfinished(following, refs, results);
       tally.add(results);
-      const unwritten = await publishAll(results, following, last, run);
-      // One of several is told in the report, which has more to tell; a run that has no other ends with it.
-      if (run.targets.length === 1) for (const error of unwritten.values()) throw error;
-      if (unwritten.size > 0) return makeReport(run, began, following.failures, tally, { lost: unwritten, following });
-      if (run.signal.aborted) break;
+      await publishAll(results, following, last, run);
+      if (run.signal.aborted || living(run).length === 0) break;
     }
     if (!options.dryRun) return makeReport(run, began, following.failures, tally, { following });
-    for (const target of run.targets) for (const step of goingSteps(target, following, run)) plan.push(step);
+    for (const target of living(run)) for (const step of goingSteps(target, following, run)) plan.push(step);
     return makeReport(run, began, following.failures, tally, { plan, following });
   } finally {
     await run.close();
@@ -92,13 +91,18 @@ interface TargetPlan {
   readonly steps: readonly Step<PackageRef>[];
 }
 
-function planFor(refs: readonly PackageRef[], run: Run): Promise<TargetPlan[]> {
-  return Promise.all(
-    run.targets.map(async (target): Promise<TargetPlan> => {
+async function planFor(refs: readonly PackageRef[], run: Run): Promise<TargetPlan[]> {
+  const planOne = async (target: Target): Promise<TargetPlan | undefined> => {
+    try {
       const present = await target.present(refs, run.signal);
       return { target, present, steps: makePlan(refs, present, run.onConflict) };
-    }),
-  );
+    } catch (e) {
+      if (isInterruption(e, run.signal)) throw e;
+      lose(target, e, run);
+      return undefined;
+    }
+  };
+  return (await Promise.all(living(run).map(planOne))).filter((plan) => plan !== undefined);
 }
 
 /**
@@ -115,8 +119,11 @@ async function needed(
   if (channel === undefined || channel === true || run.ownDeps || run.signal.aborted) return [];
   // What packages need that are here already is known of those channels alone that are followed with what they need.
   if (run.sources.some((s) => s.channel)) following.incomplete = true;
-  // Of a package that failed it is not known what it needs.
-  if (results.some((r) => r.outcome.outcome === "failed")) following.incomplete = true;
+  // Of a package that came to no target it is not known what it needs.
+  const came = new Set(
+    results.flatMap(({ outcome: o }) => (o.outcome === "failed" ? [] : [`${o.fileName} ${o.origin}`])),
+  );
+  if (results.some(({ outcome: o }) => !came.has(`${o.fileName} ${o.origin}`))) following.incomplete = true;
   let offers: readonly PackageRef[] = [];
   const tell = (what: string, error: MirrorError): void => {
     const failure = failed(what, redactUrl(channel), error);
@@ -170,26 +177,20 @@ function ofTarget<T extends object>(one: T, target: Target, run: Run): T {
   return run.targets.length > 1 ? { ...one, target: target.where } : one;
 }
 
-/** Publishes what came for each target. Gives those whose index could not be written, with the reason. */
-async function publishAll(
-  results: readonly Brought[],
-  following: Following,
-  last: boolean,
-  run: Run,
-): Promise<Map<Target, MirrorError>> {
-  const published = await Promise.allSettled(
-    run.targets.map((target) => {
-      const ofTarget = results.filter((r) => r.target === target);
-      return publish(target, ofTarget, following, last, run);
-    }),
-  );
-  const lost = new Map<Target, MirrorError>();
+/** Publishes what came for each target. One of several whose index can't be written is lost; a run that has no other ends with it. */
+async function publishAll(results: readonly Brought[], following: Following, last: boolean, run: Run): Promise<void> {
+  const publishOne = async (target: Target): Promise<void> => {
+    const its = results.filter((r) => r.target === target);
+    // Of one that is lost already, what is in place should be in the index all the same.
+    if (run.lost.has(target) && !its.some((r) => r.addition)) return;
+    await publish(target, its, following, last && !run.lost.has(target), run);
+  };
+  const published = await Promise.allSettled(run.targets.map(publishOne));
   for (const [i, p] of published.entries()) {
     if (p.status === "fulfilled") continue;
     const target = run.targets[i] as Target;
-    lost.set(target, asMirrorError(p.reason, redactUrl(target.where)));
+    lose(target, asMirrorError(p.reason, redactUrl(target.where)), run);
   }
-  return lost;
 }
 
 /** Also after an interruption: what is in place must be in the index. What goes, goes when all that is new is there. */
@@ -235,6 +236,12 @@ function failed(fileName: string, origin: string, error: MirrorError): Outcome {
   return { outcome: "failed", fileName, origin, error };
 }
 
+/** A package, and the targets that want it. */
+interface Transfer {
+  readonly ref: PackageRef;
+  readonly wanting: readonly Wanting[];
+}
+
 /** Brings what the plans ask for, a bounded number at once. */
 async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought[]> {
   const results: Brought[] = [];
@@ -243,7 +250,7 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
     results.push({ ...result, outcome: named });
     run.emit({ type: "finished", result: named });
   };
-  const transfers: { readonly ref: PackageRef; readonly wanting: Wanting[] }[] = [];
+  const transfers: Transfer[] = [];
   const attestations: { readonly ref: PackageRef; readonly target: Target; readonly kept: Brought }[] = [];
   const offers = plans[0]?.steps ?? [];
   for (const [i, { offer: ref }] of offers.entries()) {
@@ -261,7 +268,7 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
     if (wanting.length > 0) transfers.push({ ref, wanting });
   }
   // What keeps every package out is told once, before anything is fetched.
-  if (transfers.length > 0) await run.stagedPath();
+  if (transfers.length > 0) await stageable(transfers, run);
   // A record may promise attestations that its older form did not.
   const attest = async ({ ref, target, kept }: (typeof attestations)[number]): Promise<Brought> => {
     try {
@@ -279,7 +286,7 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
   run.emit({ type: "planned", packages: transfers.length, bytes, unknownSizes });
   const names = new Map<string, number>();
   for (const { ref } of transfers) names.set(ref.fileName, (names.get(ref.fileName) ?? 0) + 1);
-  const bringOne = async ({ ref, wanting }: (typeof transfers)[number]): Promise<readonly Brought[]> => {
+  const bringOne = async ({ ref, wanting }: Transfer): Promise<readonly Brought[]> => {
     const { fileName, origin } = ref;
     run.emit({ type: "started", fileName });
     try {
@@ -292,6 +299,20 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
   for await (const brought of pool(transfers, run.settings.max_concurrent_downloads, bringOne, run.signal))
     for (const one of brought) take(one);
   return results;
+}
+
+/** Sees to it that packages have a place on their way; of several targets those that have none are lost. */
+async function stageable(transfers: Transfer[], run: Run): Promise<void> {
+  if (run.targets.length > 1) {
+    for (const target of new Set(transfers.flatMap(({ wanting }) => wanting.map((w) => w.target))))
+      await target.staging().catch((e) => lose(target, e, run));
+    // What only they wanted is not fetched.
+    const wanted = transfers
+      .splice(0)
+      .map(({ ref, wanting }) => ({ ref, wanting: wanting.filter((w) => !run.lost.has(w.target)) }));
+    for (const one of wanted) if (one.wanting.length > 0) transfers.push(one);
+  }
+  if (transfers.length > 0) await run.stagedPath();
 }
 
 /** The outcome of a step that moves nothing. */

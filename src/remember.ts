@@ -16,7 +16,8 @@ export async function remember(
 ): Promise<void> {
   const followed = target.index?.followed;
   if (!followed || run.signal.aborted || run.targets.length > 1) return;
-  for (const state of following.incomplete && run.removal ? [] : following.states) {
+  const lacks = following.incomplete || following.lacking.has(target);
+  for (const state of lacks && run.removal ? [] : following.states) {
     const { key, subdir, compared, shardIndex } = state;
     const done = published.find((p) => p.subdir === subdir);
     if (!done || done.from !== compared || following.unfinished.has(subdir)) continue;

@@ -1,10 +1,9 @@
 import type { Explanation } from "./choose/explain.ts";
-import { InterruptedError, type MirrorError } from "./errors.ts";
+import { InterruptedError } from "./errors.ts";
 import type { MirrorReport, Outcome, TargetReport } from "./events.ts";
 import type { Following } from "./following.ts";
 import type { Run } from "./run.ts";
 import { isFailure, type Tally } from "./tally.ts";
-import type { Target } from "./target/target.ts";
 import { redactUrl } from "./transfer/redact.ts";
 
 /** What a run has to tell in the end. */
@@ -15,12 +14,10 @@ export function makeReport(
   tally: Tally,
   {
     plan,
-    lost,
     following,
     explanations,
   }: {
     plan?: MirrorReport["plan"];
-    lost?: ReadonlyMap<Target, MirrorError>;
     following?: Following;
     explanations?: readonly Explanation[];
   } = {},
@@ -33,7 +30,7 @@ export function makeReport(
     failedOnes.every((o) => o.outcome === "failed" && o.error.exitCode === 3);
   const targets = run.targets.map((target): TargetReport => {
     const own = tally.of(target);
-    const error = lost?.get(target);
+    const error = run.lost.get(target);
     return {
       target: redactUrl(target.where),
       ...own,
@@ -57,8 +54,18 @@ export function makeReport(
     ...(plan ? { plan } : {}),
     ...(explanations ? { explanations } : {}),
     packages: outcomes.filter((o) => o.outcome !== "failed" || !(o.error instanceof InterruptedError)),
-    exitCode: run.signal.aborted ? 130 : failedOnes.length === 0 && !lost?.size ? 0 : unreachable ? 3 : 1,
+    exitCode: run.signal.aborted
+      ? 130
+      : (allLost(run) ?? (failedOnes.length === 0 && run.lost.size === 0 ? 0 : unreachable ? 3 : 1)),
   };
+}
+
+/** What all targets were lost with, where that is one code: then none of them is served, and it says why. */
+function allLost({ targets, lost }: Run): 1 | 3 | 4 | undefined {
+  if (lost.size === 0 || lost.size < targets.length) return undefined;
+  const codes = new Set([...lost.values()].map((e) => e.exitCode));
+  const [only] = codes;
+  return codes.size === 1 && (only === 3 || only === 4) ? only : 1;
 }
 
 function sumOf<T>(all: readonly T[], of: (one: T) => number): number {

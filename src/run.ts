@@ -4,8 +4,9 @@ import type { Needed } from "./channel-deps.ts";
 import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
 import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
-import { MirrorError, UsageError, unwritable } from "./errors.ts";
+import { asMirrorError, MirrorError, UsageError, unwritable } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
+import { living, unopened } from "./lost.ts";
 import type { OnConflict } from "./plan/plan.ts";
 import { type Removal, type RemovalOptions, readRemoval } from "./removal.ts";
 import { channelAddress } from "./source/channel-address.ts";
@@ -15,7 +16,14 @@ import { openSource, type SourceContext } from "./source/kinds.ts";
 import type { Source } from "./source/source.ts";
 import { sourceContext } from "./source-context.ts";
 import { noAttestations, readAttestations } from "./target/attestations.ts";
-import { checkAttestations, checkKey, openTarget, type TargetContext } from "./target/kinds.ts";
+import {
+  checkAttestations,
+  checkKey,
+  checkRemoval,
+  checkSince,
+  openTarget,
+  type TargetContext,
+} from "./target/kinds.ts";
 import type { Target } from "./target/target.ts";
 import type { AnswerMemory } from "./transfer/answers.ts";
 import { type Receivers, startReceivers } from "./transfer/receivers.ts";
@@ -85,7 +93,10 @@ const MOST_THREADS = 4;
 
 /** Everything that one run holds open. */
 export interface Run {
+  /** All that were named, also those that were lost. */
   readonly targets: readonly Target[];
+  /** Of several targets those that can't go on, and why: `living` are the others. */
+  readonly lost: Map<Target, MirrorError>;
   readonly sourceContext: SourceContext;
   readonly sources: readonly Source[];
   readonly signal: AbortSignal;
@@ -139,10 +150,10 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
   const clients = await openClients(settings, { env, now: () => clock.now(), warn });
   held.defer(() => clients.close());
   // Whoever only asks why needs no target.
-  const targets =
+  const { targets, lost } =
     options.explain !== undefined && options.target.length === 0
-      ? []
-      : await openTargets(options, {
+      ? { targets: [], lost: new Map<Target, MirrorError>() }
+      : await openTargets(options, removal, {
           ...clients,
           env,
           apiKey: options.apiKey,
@@ -156,8 +167,14 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
           warn,
         });
   held.defer(async () => void (await Promise.all(targets.map((target) => target.close()))));
+  for (const [target, error] of lost) emit({ type: "lost", target: redactUrl(target.where), error });
+  let staging: Promise<string> | undefined;
+  const stagingFolder = (): Promise<string> => {
+    staging ??= firstStaging(living({ targets, lost }));
+    return staging;
+  };
   // A dry run leaves the target as it is.
-  const scratch = scratchFolder(options.dryRun ? undefined : () => (targets[0] as Target).staging());
+  const scratch = scratchFolder(options.dryRun ? undefined : stagingFolder);
   held.defer(() => scratch.remove());
   const context = sourceContext(options, settings, {
     ...clients,
@@ -170,7 +187,6 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
   });
   const sources = await Promise.all(options.sources.map((text) => openSource(text, options.sourceType, context)));
   const ownDeps = wantsOwnDeps(options, sources) ? { platforms: options.platforms ?? [] } : undefined;
-  for (const target of removal ? targets : []) if (!target.index && !target.held) throw cantFollow(target);
   // Last, when nothing can fail any more: a thread keeps the process alive until it is ended. Who only tells receives nothing.
   const receives = !options.dryRun && options.explain === undefined;
   const threads = receives ? Math.min(MOST_THREADS, availableParallelism()) : 0;
@@ -179,32 +195,10 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
   const receivers = startReceivers(threads, atOnce, { http: clients.requests, prove: clients.prove }, signal);
   held.defer(() => receivers.close());
   let staged = 0;
-  let staging: Promise<string> | undefined;
-  /** The first target's that has one: what keeps one from being written to is not to keep packages from the others. */
-  const stagingFolder = async (): Promise<string> => {
-    let first: unknown;
-    for (const target of targets) {
-      try {
-        return await target.staging();
-      } catch (e) {
-        first ??=
-          e instanceof MirrorError
-            ? e
-            : unwritable(
-                `${redactUrl(target.where)}: packages have no place on their way there`,
-                e,
-                "name another folder for temporary files with TMPDIR",
-              );
-      }
-    }
-    throw first;
-  };
   return {
-    stagedPath: async () => {
-      staging ??= stagingFolder();
-      return join(await staging, String(staged++));
-    },
+    stagedPath: async () => join(await stagingFolder(), String(staged++)),
     targets,
+    lost,
     sourceContext: context,
     signal,
     retry,
@@ -238,36 +232,63 @@ function wantsOwnDeps({ withDeps }: MirrorOptions, sources: readonly Source[]): 
   });
 }
 
-function cantFollow(target: Target): UsageError {
-  return new UsageError("BAD_FLAG", {
-    what: `--delete: ${target.where} can't follow its sources`,
-    why: "its index is not made of files that we write",
-    next: "leave --delete out, or choose a target that is a folder, a bucket or a bundle",
-  });
+/** That of the first target that has one: what keeps one from being written to is not to keep packages from the others. */
+async function firstStaging(targets: readonly Target[]): Promise<string> {
+  let first: unknown;
+  for (const target of targets) {
+    try {
+      return await target.staging();
+    } catch (e) {
+      first ??=
+        e instanceof MirrorError
+          ? e
+          : unwritable(
+              `${redactUrl(target.where)}: packages have no place on their way there`,
+              e,
+              "name another folder for temporary files with TMPDIR",
+            );
+    }
+  }
+  throw first;
 }
 
-async function openTargets(options: MirrorOptions, context: TargetContext): Promise<Target[]> {
-  const targets: Target[] = [];
+/**
+ * Opens all targets. Of several, one that can't be opened is lost and the others are not; how it is called has to be right for
+ * all of them.
+ */
+async function openTargets(
+  options: MirrorOptions,
+  removal: Removal | undefined,
+  context: TargetContext,
+): Promise<Pick<Run, "targets" | "lost">> {
   const texts = typeof options.target === "string" ? [options.target] : options.target;
-  if (options.apiKey !== undefined) checkKey(texts, options.targetType);
-  if (options.attestations?.length) checkAttestations(texts, options.targetType);
+  const { targetType: type } = options;
+  if (options.apiKey !== undefined) checkKey(texts, type);
+  if (options.attestations?.length) checkAttestations(texts, type);
+  if (removal) checkRemoval(texts, type, removal.keepFiles);
+  if (options.sinceManifest !== undefined) checkSince(texts, type, options.sinceManifest);
+  const targets: Target[] = [];
+  const lost = new Map<Target, MirrorError>();
   try {
     for (const text of texts.length > 0 ? texts : [""]) {
-      const target = await openTarget(text, options.targetType, context);
-      if (targets.some((t) => t.where === target.where)) await target.close();
-      else targets.push(target);
-    }
-    if (options.sinceManifest !== undefined && !targets.some((t) => t.bundle)) {
-      throw new UsageError("BAD_FLAG", {
-        what: `--since-manifest ${options.sinceManifest}`,
-        why: "no target is a bundle",
-        next: "name one, such as --target-path bundle.tar, or leave the flag out",
+      const target = await openTarget(text, type, context).catch((e) => {
+        if (e instanceof UsageError) throw e;
+        const error = asMirrorError(e, redactUrl(text));
+        const none = unopened(redactUrl(text) || (type ?? ""), error);
+        lost.set(none, error);
+        return none;
       });
+      if (targets.some((t) => t.where === target.where)) {
+        await target.close();
+        lost.delete(target);
+      } else targets.push(target);
     }
+    const [only] = lost.values();
+    if (only && targets.length === 1) throw only;
   } catch (e) {
     await Promise.all(targets.map((target) => target.close()));
     throw e;
   }
   // Packages wait where they can be linked from.
-  return targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined));
+  return { targets: targets.sort((a, b) => Number(b.folder !== undefined) - Number(a.folder !== undefined)), lost };
 }

@@ -1,4 +1,5 @@
 import type { Following, Gone } from "./following.ts";
+import { living } from "./lost.ts";
 import type { Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
 
@@ -11,7 +12,7 @@ export function noteUnoffered(following: Following, others: readonly PackageRef[
   const offered = new Set<string>();
   for (const refs of [others, following.refs])
     for (const { subdir, fileName } of refs) offered.add(subdir === undefined ? fileName : `${subdir}/${fileName}`);
-  for (const target of run.targets) {
+  for (const target of living(run)) {
     if (!target.held) continue;
     const bySubdir = new Map<string, { gone: string[]; listed: number }>();
     for (const { subdir, fileName } of target.held()) {

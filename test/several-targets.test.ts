@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { channelOf } from "./support/channels.ts";
 import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
 
 const packages = ["a", "b", "c"].map((name) => buildConda({ name, subdir: "linux-64" }));
@@ -106,4 +107,35 @@ test("an index that can't be written keeps no other target from being indexed", 
     listed(two, "linux-64"),
     packages.map((p) => p.fileName),
   );
+});
+
+test("what one target refuses keeps removals back there, and nowhere else", async () => {
+  const [one, two] = [temporary(), temporary()];
+  const [a, b] = packages as [(typeof packages)[0], (typeof packages)[0]];
+  const source = await channelOf([a]);
+  await mirror({ sources: written(temporary(), [b]), target: [one, two], env: {} });
+  await mirror({
+    sources: written(temporary(), [buildConda({ name: "a", subdir: "linux-64", depends: ["x"] })]),
+    target: one,
+    env: {},
+  });
+  const warnings: string[] = [];
+  const report = await mirror({
+    sources: [`file://${source}`],
+    target: [one, two],
+    delete: true,
+    maxDelete: "100%",
+    env: {},
+    onEvent: (e) => void (e.type === "warning" && warnings.push(e.message)),
+  });
+  assert.deepEqual(
+    report.targets.map((t) => [t.added, t.failed, t.removed]),
+    [
+      [0, 1, 0],
+      [1, 0, 1],
+    ],
+  );
+  assert.deepEqual(listed(two, "linux-64"), [a.fileName]);
+  assert.deepEqual(listed(one, "linux-64"), [a.fileName, b.fileName]);
+  assert.equal(warnings.filter((w) => w.startsWith(`${one}: nothing is removed`)).length, 1);
 });

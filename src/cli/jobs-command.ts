@@ -17,7 +17,6 @@ export async function jobsCommand(config: string, flags: MirrorFlags): Promise<n
     progress.reset();
     const { name, status, report, error } = result;
     if (error) logFailure(log, error, verbose);
-    for (const target of report?.targets ?? []) if (target.error) logFailure(log, target.error, verbose);
     if (flags.json || flags.quiet) return;
     const text = report?.plan ? [...planLines(report.plan)].join("\n") : report ? summaryText(report) : "";
     const why = WHY[status];

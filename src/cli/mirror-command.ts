@@ -24,7 +24,7 @@ export async function mirrorCommand(sources: readonly string[], flags: MirrorFla
     const work = () => mirror(mirrorOptions(sources, flags, session));
     const report = await (flags.report === undefined ? work() : reported(flags.report, work));
     session.progress.stop();
-    await tellReport(report, flags, session.log);
+    await tellReport(report, flags);
     return report.exitCode;
   } finally {
     session.close();
@@ -95,6 +95,9 @@ export function eventTeller({ log, progress }: Session, flags: MirrorFlags): (e:
       case "warning":
         log.warn(e.message);
         break;
+      case "lost":
+        logFailure(log, e.error, flags.verbose === true);
+        break;
       case "retrying": {
         const again = e.waitMs > 0 ? `again in ${(e.waitMs / 1000).toFixed(1)} s` : e.origin;
         log.info({ why: e.error.why }, `${e.fileName}: trying ${again}`);
@@ -120,9 +123,8 @@ export function ciFilter(flags: MirrorFlags): CiFilter {
   return Object.fromEntries(Object.entries(given).filter(([, v]) => v !== undefined)) as CiFilter;
 }
 
-/** What a run came to: to stdout as text or JSON, targets that were not indexed to the log. */
-export async function tellReport(report: MirrorReport, flags: MirrorFlags, log: Logger): Promise<void> {
-  for (const { error } of report.targets) if (error) logFailure(log, error, flags.verbose === true);
+/** What a run came to: to stdout as text or JSON. */
+export async function tellReport(report: MirrorReport, flags: MirrorFlags): Promise<void> {
   const out = openOutput(process.stdout);
   if (flags.json) {
     for (const piece of reportJson(report)) await out.write(piece);

@@ -73,7 +73,7 @@ export function summaryText(report: MirrorReport): string {
   const [only, second] = report.targets;
   const end = second || !only ? "" : ` → ${only.target}`;
   const lines = second
-    ? report.targets.map((t) => `\n  ${counts(t)} → ${t.target}${t.error ? ", not indexed" : ""}`)
+    ? report.targets.map((t) => `\n  ${counts(t)} → ${t.target}${t.error ? ", incomplete" : ""}`)
     : [];
   return `${head}${counts(report)}${moved} in ${secondsText(report.milliseconds)}${end}${lines.join("")}`;
 }

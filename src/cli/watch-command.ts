@@ -20,9 +20,10 @@ export async function watchCommand(
       if (flags.json) process.stdout.write(`${JSON.stringify({ error: errorJson(round.error) })}\n`);
       return;
     }
-    const { added, replaced, failed, plan, kept } = round.report;
+    const { added, replaced, failed, plan, kept, targets } = round.report;
+    const news = added + replaced + failed > 0 || targets.some((t) => t.error);
     // Most rounds find nothing new, and say so to those who want to know all.
-    if (flags.json || plan || added + replaced + failed > 0) await tellReport(round.report, flags, log);
+    if (flags.json || plan || news) await tellReport(round.report, flags);
     else log.debug(`nothing new, ${kept} kept`);
   };
   const options = mirrorOptions(sources, flags, session);

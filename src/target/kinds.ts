@@ -55,6 +55,8 @@ type TargetKind = {
   readonly keyed?: boolean;
   /** Whether it takes attestations with packages. */
   readonly attested?: boolean;
+  /** Whether it can lose what its sources lose, as stores of files do; "whole": no file of it is there without its record. */
+  readonly follows?: boolean | "whole";
 } & (
   | { readonly openStore: (text: string, context: TargetContext) => Promise<Store> }
   | { readonly open: (text: string, context: TargetContext) => Promise<Target> }
@@ -78,6 +80,7 @@ const TARGET_KINDS = {
   bundle: {
     aliases: [],
     recognises: isBundlePath,
+    follows: "whole",
     open: async (text, { sinceManifest }) => (await import("./bundle.ts")).bundleTarget(text, sinceManifest),
   },
   local: {
@@ -94,6 +97,7 @@ const TARGET_KINDS = {
   oci: {
     aliases: [],
     recognises: (text) => /^oci:\/\//i.test(text),
+    follows: true,
     open: async (text, context) => (await import("./oci.ts")).openOci(text, context),
   },
   "prefix-dev": {
@@ -189,6 +193,40 @@ export function checkAttestations(paths: readonly string[], type: string | undef
     what: "--attestation: none of the targets takes attestations",
     why: "only prefix.dev does so far",
     next: "leave it out, or name a channel of prefix.dev as a target too",
+  });
+}
+
+/**
+ * Whether all of the targets can follow their sources in what those no longer have: where that would do nothing, it is not begun.
+ * @param keepFiles files are to stay when their records go.
+ * @throws UsageError BAD_FLAG
+ */
+export function checkRemoval(paths: readonly string[], type: string | undefined, keepFiles: boolean): void {
+  for (const path of paths) {
+    const kind = kindOf(path, type);
+    const where = redactUrl(path) || type;
+    if (!("openStore" in kind) && !kind.follows)
+      throw new UsageError("BAD_FLAG", {
+        what: `--delete: ${where} can't follow its sources`,
+        why: "its index is not made of files that we write",
+        next: "leave --delete out, or choose a target that is a folder, a bucket, a registry or a bundle",
+      });
+    if (keepFiles && kind.follows === "whole")
+      throw new UsageError("BAD_FLAG", {
+        what: `--keep-removed: ${where} can't keep a file without its record`,
+        why: "a bundle holds what its index lists, and nothing else",
+        next: "leave --keep-removed out for it, or run it by itself; the bundles of before still have the file",
+      });
+  }
+}
+
+/** @throws UsageError BAD_FLAG where none of the targets is a bundle: nothing else is made as a difference */
+export function checkSince(paths: readonly string[], type: string | undefined, sinceManifest: string): void {
+  if (paths.some((path) => kindOf(path, type) === TARGET_KINDS.bundle)) return;
+  throw new UsageError("BAD_FLAG", {
+    what: `--since-manifest ${sinceManifest}`,
+    why: "no target is a bundle",
+    next: "name one, such as --target-path bundle.tar, or leave the flag out",
   });
 }
 
