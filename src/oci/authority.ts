@@ -5,7 +5,7 @@ import { refusedBy } from "../transfer/http.ts";
 import { hideSecret, redactUrl } from "../transfer/redact.ts";
 import { parseChallenge } from "./challenge.ts";
 
-export type Actions = "pull" | "pull,push";
+export type Actions = "pull" | "pull,push" | "pull,push,delete";
 
 /** Proves to one registry who we are, repository by repository. */
 export interface Authority {

@@ -18,6 +18,8 @@ export interface OciLayout {
   package(channel: string, subdir: string, fileName: string): OciPlace;
   /** An index file of a subdir; undefined for one that has no place in this layout. */
   index(channel: string, subdir: string, name: string): OciPlace | undefined;
+  /** Media types of packages, of all formats. */
+  readonly packageTypes: ReadonlySet<string>;
   /** Media types of all index files that have a place. */
   readonly indexTypes: ReadonlySet<string>;
   readonly infoArchive: string;
@@ -65,6 +67,7 @@ export const DEPLOYED: OciLayout = {
       ? undefined
       : { repository: `${channel}/${subdir}/repodata.json`, tag: "latest", mediaType };
   },
+  packageTypes: new Set(Object.values(PACKAGE)),
   indexTypes: new Set(Object.values(INDEXES)),
   infoArchive: "application/vnd.conda.info.v1.tar+gzip",
   infoIndex: "application/vnd.conda.info.index.v1+json",

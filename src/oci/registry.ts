@@ -46,6 +46,12 @@ export interface Registry {
   manifest(repository: string, reference: string, signal: AbortSignal): Promise<FoundManifest | undefined>;
   /** Gives its digest. */
   putManifest(repository: string, tag: string, manifest: Manifest, signal: AbortSignal): Promise<string>;
+  /**
+   * Removes a manifest, with every tag that it has. Many registries let nobody do so, or not these credentials.
+   * @param digest "sha256:" and 64 hex digits.
+   * @throws TransferError
+   */
+  removeManifest(repository: string, digest: string, signal: AbortSignal): Promise<void>;
   /** Sends a blob that is not there yet. False when it was. */
   putBlob(repository: string, blob: Blob, signal: AbortSignal): Promise<boolean>;
   /** A blob that fits into memory, checked against its digest. */
@@ -75,7 +81,7 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 export function openRegistry(options: RegistryOptions): Registry {
   const { registry, api, http, authority, retry } = options;
-  const actions = options.actions ?? "pull";
+  const usual = options.actions ?? "pull";
   const partBytes = options.partBytes ?? PART;
 
   /** One request that the registry may first want to know more for. Statuses that are no answer to it are errors. */
@@ -84,6 +90,7 @@ export function openRegistry(options: RegistryOptions): Registry {
     request: ApiRequest,
     answers: readonly number[],
     signal: AbortSignal,
+    actions = usual,
   ): Promise<ApiAnswer> => {
     const known = new URL(request.url).origin === registry ? authority.current(repository, actions) : undefined;
     const send = (authorization: string | undefined) =>
@@ -189,6 +196,10 @@ export function openRegistry(options: RegistryOptions): Registry {
       await again(put, signal);
       return digest;
     },
+    async removeManifest(repository, digest, signal) {
+      const request: ApiRequest = { method: "DELETE", url: at(repository, `manifests/${digest}`) };
+      await again(() => once(repository, request, [200, 202, 204, 404], signal, "pull,push,delete"), signal);
+    },
     putBlob(repository, blob, signal) {
       const key = `${repository}@${blob.digest}`;
       const going = underway.get(key);
@@ -221,7 +232,7 @@ export function openRegistry(options: RegistryOptions): Registry {
     openBlob(repository, digest) {
       const url = at(repository, `blobs/${digest}`);
       return async (request, signal) => {
-        const authorization = authority.current(repository, actions);
+        const authorization = authority.current(repository, usual);
         try {
           return await http.get(authorization === undefined ? url : { url, authorization }, request, signal);
         } catch (e) {
@@ -237,7 +248,7 @@ export function openRegistry(options: RegistryOptions): Registry {
   async function authorityAfresh(repository: string, url: string, signal: AbortSignal): Promise<string> {
     const answer = await api.send({ method: "HEAD", url, anonymous: true, follow: false }, signal);
     if (answer.status !== 401) throw failed(new URL(url), answer);
-    return authority.answer(answer.headers.get("www-authenticate"), repository, actions, signal);
+    return authority.answer(answer.headers.get("www-authenticate"), repository, usual, signal);
   }
 }
 

@@ -1,5 +1,5 @@
 import { pool } from "../transfer/pool.ts";
-import type { Store, StoredFile } from "./store.ts";
+import { NotRemovable, type Store, type StoredFile } from "./store.ts";
 import { assertNewest, type Freed, type SubdirJob } from "./subdir-job.ts";
 
 /** Files that are removed, or asked for, at the same time: each is a request or two where the store is elsewhere. */
@@ -25,7 +25,8 @@ export async function found(
 }
 
 /**
- * Removes files that the index does without, and counts what that frees.
+ * Removes files that the index does without, and counts what that frees. Gives those that the server lets nobody remove, which
+ * is warned of.
  * @param kind what the files count as.
  * @throws PreconditionFailed where another writer changed the index: it may name them again.
  */
@@ -33,14 +34,29 @@ export async function free(
   job: SubdirJob,
   files: readonly StoredFile[],
   kind: keyof Omit<Freed, "bytes"> | "bytes",
-): Promise<void> {
-  const { store, signal = NEVER, freed } = job;
-  const remove = async ({ path, size }: StoredFile): Promise<void> => {
+): Promise<readonly StoredFile[]> {
+  const { store, subdir, signal = NEVER, freed, options } = job;
+  const kept: StoredFile[] = [];
+  let refusal: NotRemovable | undefined;
+  const remove = async (file: StoredFile): Promise<void> => {
     await assertNewest(job);
-    await store.remove(path, signal);
-    freed.bytes += size;
+    try {
+      if (refusal) throw refusal;
+      await store.remove(file.path, signal);
+    } catch (e) {
+      if (!(e instanceof NotRemovable)) throw e;
+      refusal ??= e;
+      kept.push(file);
+      return;
+    }
+    freed.bytes += file.size;
     if (kind !== "bytes") freed[kind]++;
   };
   for await (const _ of pool(files, AT_ONCE, remove, signal));
   signal.throwIfAborted();
+  if (refusal)
+    options.warn(
+      `${store.where}/${subdir}: ${kept.length} of ${files.length} files that no index lists any more stay, since they may not be removed: ${refusal.message}; allow it there, or remove them by its own means`,
+    );
+  return kept;
 }

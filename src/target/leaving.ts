@@ -83,7 +83,9 @@ export async function removeLeft(
     if (options.now - Number(since) >= grace) for (const name of left.filter(isPackageName)) due.push(name);
     else if (left.length > 0) leaving[since] = left;
   }
-  await removePackages(job, due);
+  // What may not be removed is asked for again when as much time has passed once more.
+  const kept = await removePackages(job, due);
+  if (kept.length > 0) leaving[String(options.now)] = [...(leaving[String(options.now)] ?? []), ...kept];
   return { leaving, ...(!looks && (!known || state?.unlooked) ? { unlooked: true } : {}) };
 }
 
@@ -99,13 +101,17 @@ function listedThen({ index, change }: SubdirJob, leaving: Leaving): ReadonlySet
   return new Set([...come, ...listedAmong(index, names)]);
 }
 
-/** Removes packages, and their attestations after them: the newest last, since it tells that there are some (CEP 50). */
-async function removePackages(job: SubdirJob, fileNames: readonly string[]): Promise<void> {
+/**
+ * Removes packages, and their attestations after them: the newest last, since it tells that there are some (CEP 50). Gives the
+ * packages that may not be removed.
+ */
+async function removePackages(job: SubdirJob, fileNames: readonly string[]): Promise<readonly string[]> {
   const { store, subdir, signal } = job;
   const sidecars = store.anyFile ? await found(store, subdir, fileNames.map(sidecarOf), signal) : new Map();
   const packages = await found(store, subdir, fileNames, signal);
-  await free(job, [...packages.values()], "packages");
-  if (sidecars.size === 0) return;
+  const kept = await free(job, [...packages.values()], "packages");
+  const keptNames = kept.map(({ path }) => path.slice(subdir.length + 1));
+  if (sidecars.size === 0) return keptNames;
   const attested = new Set(fileNames.filter((fileName) => sidecars.has(sidecarOf(fileName))));
   const older: StoredFile[] = [];
   for await (const file of store.list(subdir, signal)) {
@@ -114,6 +120,7 @@ async function removePackages(job: SubdirJob, fileNames: readonly string[]): Pro
   }
   await free(job, older, "bytes");
   await free(job, [...sidecars.values()], "bytes");
+  return keptNames;
 }
 
 function sidecarOf(fileName: string): string {

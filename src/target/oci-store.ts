@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { isSubdir } from "../conda/file-name.ts";
 import { knownSubdirs } from "../conda/subdirs.ts";
+import { PackageError, TransferError } from "../errors.ts";
 import { makeFolder } from "../make-folder.ts";
 import type { OciLayout, OciPlace } from "../oci/layout.ts";
 import {
@@ -21,7 +22,14 @@ import { OWN_FOLDER } from "./folder.ts";
 import { gather } from "./gather.ts";
 import { makeIncoming, removeIncoming } from "./incoming.ts";
 import { blobOf, bytesBlob, fileBlob } from "./oci-blob.ts";
-import { type Precondition, PreconditionFailed, type StagedFile, type Store } from "./store.ts";
+import {
+  NotRemovable,
+  type Precondition,
+  PreconditionFailed,
+  type StagedFile,
+  type Store,
+  type StoredFile,
+} from "./store.ts";
 
 /** Subdirs that are looked for at the same time. */
 const AT_ONCE = 16;
@@ -87,6 +95,15 @@ export function ociStore(options: OciStoreOptions): Store {
   const packagePlace = (path: string): OciPlace | undefined => {
     const [subdir, name] = split(path);
     return isSubdir(subdir) && /\.(?:conda|tar\.bz2)$/.test(name) ? layout.package(channel, subdir, name) : undefined;
+  };
+  /** Undefined for a name, in an index that others wrote, that no registry can hold. */
+  const heldPlace = (path: string): OciPlace | undefined => {
+    try {
+      return packagePlace(path);
+    } catch (e) {
+      if (e instanceof PackageError) return undefined;
+      throw e;
+    }
   };
   const imageOf = (subdir: string, signal: AbortSignal): Promise<IndexImage> => {
     let image = images.get(subdir);
@@ -165,6 +182,40 @@ export function ociStore(options: OciStoreOptions): Store {
     return blob.digest;
   };
 
+  /**
+   * Removes a package that no index lists: its image, or where that holds the other format of the build too, what the image says
+   * of it.
+   */
+  const removePackage = async (path: string, place: OciPlace, signal: AbortSignal): Promise<void> => {
+    const found = await registry.manifest(place.repository, place.tag, signal);
+    const others = found?.manifest.layers.filter((l) => l.mediaType !== place.mediaType) ?? [];
+    if (!found || others.length === found.manifest.layers.length) return;
+    const [subdir] = split(path);
+    const { repository, tag } = layout.index(channel, subdir, "repodata.json") as OciPlace;
+    // Another writer may have listed it again.
+    const ours = (await imageOf(subdir, signal)).base;
+    if ((await registry.manifest(repository, tag, signal))?.digest !== ours?.digest) throw lost(subdir, path);
+    if (others.some((l) => layout.packageTypes.has(l.mediaType)))
+      await registry.putManifest(place.repository, place.tag, { ...found.manifest, layers: others }, signal);
+    try {
+      await registry.removeManifest(place.repository, found.digest, signal);
+    } catch (e) {
+      // What may pass has been tried often enough, and says nothing of what is allowed.
+      throw e instanceof TransferError && !e.mayPass ? new NotRemovable(e.why) : e;
+    }
+  };
+
+  /** Each image is changed by one at a time. */
+  const inTurn = <T>({ repository, tag }: OciPlace, work: () => Promise<T>): Promise<T> => {
+    const key = `${repository}:${tag}`;
+    const mine = (queues.get(key) ?? Promise.resolve()).then(work);
+    queues.set(
+      key,
+      mine.catch(() => undefined),
+    );
+    return mine;
+  };
+
   /** Writes the image of a subdir's index: first under the time's tag, then as the newest. */
   const commit = async (subdir: string, signal: AbortSignal): Promise<void> => {
     const image = await imageOf(subdir, signal);
@@ -203,6 +254,16 @@ export function ociStore(options: OciStoreOptions): Store {
       const layer = await layerAt(path, signal);
       return layer && { path, size: layer.size, version: layer.digest };
     },
+    async find(folder, fileNames, signal = NEVER) {
+      const there = new Map<string, StoredFile>();
+      const look = async (fileName: string) => {
+        const path = `${folder}/${fileName}`;
+        const layer = heldPlace(path) && (await packageLayer(path, signal));
+        if (layer) there.set(fileName, { path, size: layer.size, version: layer.digest });
+      };
+      for await (const _ of pool(fileNames, AT_ONCE, look, signal));
+      return there;
+    },
     async *list() {
       // Registries list no names that one may rely on; nothing asks for them here.
     },
@@ -232,17 +293,8 @@ export function ociStore(options: OciStoreOptions): Store {
         return String(body.length);
       }
       const package_ = packagePlace(path);
-      if (package_ && "stagedPath" in body) {
-        const key = `${package_.repository}:${package_.tag}`;
-        const mine = (queues.get(key) ?? Promise.resolve()).then(() =>
-          putPackage(path, package_, body, expect, signal),
-        );
-        queues.set(
-          key,
-          mine.catch(() => undefined),
-        );
-        return mine;
-      }
+      if (package_ && "stagedPath" in body)
+        return inTurn(package_, () => putPackage(path, package_, body, expect, signal));
       const place = indexPlace(path);
       if (!place || "stagedPath" in body) return "";
       const [subdir, name] = split(path);
@@ -270,6 +322,8 @@ export function ociStore(options: OciStoreOptions): Store {
       // Shards have no place in this layout.
     },
     async remove(path, signal = NEVER) {
+      const package_ = heldPlace(path);
+      if (package_) return inTurn(package_, () => removePackage(path, package_, signal));
       const place = indexPlace(path);
       if (!place) return;
       const image = await imageOf(split(path)[0], signal);

@@ -52,10 +52,10 @@ export async function openOci(text: string, context: TargetContext): Promise<Tar
     async present(offers, signal) {
       return told(() => presentIn(store, new Set(offers.map((o) => o.fileName)), signal));
     },
-    async publish(additions, options) {
+    async publish(additions, options, removals) {
       // What the layout has no place for.
       const files = { ...options.files, shards: false, currentRepodata: false, runExports: false };
-      return told(() => target.publish(additions, { ...options, files }));
+      return told(() => target.publish(additions, { ...options, files }, removals));
     },
     async close() {
       await unpackers.close();

@@ -141,10 +141,9 @@ export async function publishSubdir(
     if (jsonVersion === undefined) await removeStale(job);
     if (files.shards) unreferenced = await publishShards(job, runExports);
   }
-  if (store.lockless) {
-    await putBack(job);
-    await tellOfOthers(job, progress);
-  }
+  // No lock keeps those out who write from other machines.
+  if (store.folder === undefined) await putBack(job);
+  if (store.lockless) await tellOfOthers(job, progress);
   const current =
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);

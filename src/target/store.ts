@@ -41,6 +41,15 @@ export class PreconditionFailed extends Error {
   }
 }
 
+/** Thrown by `remove` where the server lets us remove nothing, though everything else. */
+export class NotRemovable extends Error {
+  /** @param why in the server's own words. */
+  constructor(why: string) {
+    super(why);
+    this.name = "NotRemovable";
+  }
+}
+
 /** Files of runs that were killed. */
 export interface Leftovers {
   readonly files: number;
@@ -94,7 +103,7 @@ export interface Store {
    * @param prefix goes before each path.
    */
   putNew(prefix: string, files: Iterable<NewFile>, signal?: AbortSignal): Promise<void>;
-  /** Removes a file; fine when there is none. */
+  /** Removes a file; fine when there is none. @throws NotRemovable */
   remove(path: string, signal?: AbortSignal): Promise<void>;
   /** How worker threads can put packages that nothing has the name of, where they can. */
   placer?(): Promise<PlacerPlan | undefined>;
