@@ -22,10 +22,10 @@ import { type Copies, copiesOf } from "./survey-copies.ts";
 import { UNPATCHED } from "./target/ahead.ts";
 import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
-import { filesLeaving, openIndexState } from "./target/index-state.ts";
+import { filesLeaving, lookOf, looksByName, openIndexState } from "./target/index-state.ts";
 import { openStore } from "./target/kinds.ts";
 import { readIndex, readIndexFile } from "./target/read-index.ts";
-import type { Store } from "./target/store.ts";
+import type { Store, StoredFile } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
 import { systemClock } from "./transfer/retry.ts";
 
@@ -227,18 +227,18 @@ function coveredAs(version: string, elsewhere: boolean): string {
 async function survey(subdir: string, run: Run): Promise<Looked> {
   const { store, cache, signal } = run;
   const listed = new Map<string, string>();
-  // Files that only wait for their grace period to end are no packages of the channel any more.
-  const leaving = filesLeaving((await openIndexState(store)).get(subdir));
+  const passed = new Map<string, StoredFile>();
+  const state = (await openIndexState(store)).get(subdir);
+  const leaving = filesLeaving(state);
+  const kept = looksByName(state?.kept);
   for await (const file of store.list(subdir, signal)) {
     const fileName = file.path.slice(subdir.length + 1);
-    if (formatOf(fileName) && !fileName.startsWith(".") && !leaving.has(fileName)) listed.set(fileName, file.version);
+    if (!formatOf(fileName) || fileName.startsWith(".")) continue;
+    const look = leaving.size + kept.size > 0 ? lookOf(file) : undefined;
+    if (look !== undefined && (leaving.get(fileName) ?? kept.get(fileName)) === look) passed.set(fileName, file);
+    else listed.set(fileName, file.version);
   }
-  const left = leaving.size;
-  if (left > 0)
-    run.emit({
-      type: "warning",
-      message: `${subdir}: ${left} packages were taken out of the channel and wait to be removed; they are not indexed again`,
-    });
+  tellOfPassed(subdir, [...passed.keys()].filter((f) => leaving.has(f)).length, passed.size, run);
   const cached = cache.files(subdir);
   const unchanged = (fileName: string, version: string) => {
     const known = cached.get(fileName);
@@ -258,6 +258,8 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
     return { wish: { additions: [] }, files: [], indexed: indexed.version, whole: true, elsewhere: wasElsewhere };
   }
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
+  // A run died that was about to take them out.
+  for (const [fileName, { version }] of passed) if (findRecord(index, fileName)) listed.set(fileName, version);
   const toRead: string[] = [];
   for (const [fileName, version] of listed) {
     const record = findRecord(index, fileName);
@@ -290,6 +292,17 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
     whole: additions.length + refused.size === toRead.length,
     elsewhere,
   };
+}
+
+/** Warns of files that are passed over, since their records were taken out. */
+function tellOfPassed(subdir: string, leaving: number, all: number, { emit }: Run): void {
+  const warn = (count: number, one: string, many: string) => {
+    const told = count === 1 ? `1 package was ${one}` : `${count} packages were ${many}`;
+    if (count > 0)
+      emit({ type: "warning", message: `${subdir}: ${told}; put one there anew, or touch it, to have it indexed` });
+  };
+  warn(leaving, "taken out of the channel and waits to be removed", "taken out of the channel and wait to be removed");
+  warn(all - leaving, "taken out of the index and stays as a file", "taken out of the index and stay as files");
 }
 
 /** What comes of a work; undefined where an interruption ended it. */

@@ -39,6 +39,20 @@ for (const kind of S3_KINDS) {
   const pruneAt = (now: number, options: Partial<PruneOptions> & { channel: string }): Promise<PruneReport> =>
     prune({ env: server.env, now: () => now, ...options });
 
+  test(`${kind}: index leaves objects alone that stay without a record`, needed, async () => {
+    const bucket = await server.bucket(true);
+    const channel = await channelIn(bucket);
+    await pruneAt(Date.now(), { channel, latest: 1, keepRemoved: true });
+    for (let i = 0; i < 2; i++) {
+      await indexChannel({ channel, env: { ...server.env, HOME: temporary() }, threads: 1 });
+      assert.deepEqual(
+        [await everywhere(server, bucket, "noarch"), await everywhere(server, bucket, "linux-64")],
+        [names(a2), names(lib2)],
+      );
+    }
+    assert.ok(`ch/noarch/${a1.fileName}` in (await objects(server, bucket)));
+  });
+
   test(
     `${kind}: a channel in a bucket loses records first and files after the grace period, and rattler solves what stays`,
     needed,

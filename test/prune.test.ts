@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { indexChannel, mirror, type PruneEvent, type PruneReport } from "../src/main.ts";
+import { lookOf } from "../src/target/index-state.ts";
 import { type BuiltPackage, buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
 import { cliRun } from "./support/cli.ts";
@@ -249,8 +250,14 @@ test("records with odd names never lead out of the channel's folder", async () =
   await pruneAt(NOW, { channel, exclude: ["victim"], settings });
   // Notes that somebody forged are not believed.
   const notes = join(channel, ".meso-forge-mirror/index-state.json");
-  const forged = JSON.parse(readFileSync(notes, "utf8")) as Record<string, { leaving: Record<string, string[]> }>;
-  (forged["noarch"] as { leaving: object }).leaving = { 0: ["../../victim-1.0-0.conda", "sub/victim-1.0-0.conda"] };
+  const forged = JSON.parse(readFileSync(notes, "utf8")) as Record<string, { leaving: object }>;
+  for (const path of victims) utimesSync(join(outside, path), 1000, 1000);
+  (forged["noarch"] as { leaving: object }).leaving = {
+    0: {
+      names: ["../../victim-1.0-0.conda", "sub/victim-1.0-0.conda"],
+      looks: lookOf({ size: 4, version: "", modified: 1_000_000 }).repeat(2),
+    },
+  };
   writeFileSync(notes, JSON.stringify(forged));
   await pruneAt(NOW + 30 * DAY, { channel, settings });
   for (const path of victims) assert.equal(readFileSync(join(outside, path), "utf8"), "mine", path);

@@ -44,7 +44,7 @@ export async function publish(
         const published = new Map<string, PublishedSubdir>();
         for (const [subdir, wish] of all) {
           const known = state.get(subdir) ?? (await firstState(store, subdir, signal));
-          state.set(subdir, noteLeaving(known, wish, options.now));
+          state.set(subdir, await noteLeaving(store, subdir, known, wish, options.now, signal));
         }
         await state.save();
         for (const { subdir, wish, progress: own } of steps) {

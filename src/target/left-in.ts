@@ -1,11 +1,10 @@
-import { isPackageName } from "../conda/file-name.ts";
 import { listedAmong } from "../index/merge-edits.ts";
 import type { Repodata } from "../index/repodata.ts";
 import { readShardIndex } from "../index/shards.ts";
-import { found } from "./free.ts";
-import type { SubdirState } from "./index-state.ts";
+import { type SubdirState, without } from "./index-state.ts";
+import { asNoted } from "./leaving.ts";
 import { shardsThere, unnamed } from "./publish-shards.ts";
-import type { Store } from "./store.ts";
+import type { Store, StoredFile } from "./store.ts";
 import { type Freed, type PublishOptions, SHARD_INDEX } from "./subdir-job.ts";
 
 /** What is left over in a subdir. */
@@ -25,12 +24,16 @@ export async function leftIn(
 ): Promise<LeftIn> {
   const { now, deleteGraceMs, files } = options;
   const leaving = Object.entries(state?.leaving ?? {});
-  const listed = listedAmong(index, new Set(leaving.flatMap(([, names]) => names)));
+  const listed = listedAmong(index, new Set(leaving.flatMap(([, { names }]) => names)));
   const isDue = ([since]: (typeof leaving)[number]) => now - Number(since) >= deleteGraceMs;
-  const left = (some: typeof leaving) => some.flatMap(([, names]) => names.filter((name) => !listed.has(name)));
-  const packages = await found(store, subdir, left(leaving.filter(isDue)).filter(isPackageName), signal);
-  const waiting = left(leaving.filter((one) => !isDue(one))).length;
-  const freed = { packages: packages.size, shards: 0, bytes: 0, waiting };
+  const freed = { packages: 0, shards: 0, bytes: 0, waiting: 0 };
+  const packages = new Map<string, StoredFile>();
+  for (const group of leaving) {
+    const left = without(group[1], (fileName) => listed.has(fileName));
+    if (!isDue(group)) freed.waiting += left.names.length;
+    else for (const [fileName, file] of await asNoted(store, subdir, left, signal)) packages.set(fileName, file);
+  }
+  freed.packages = packages.size;
   for (const { size } of packages.values()) freed.bytes += size;
   const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
   let named: ReadonlySet<string>;

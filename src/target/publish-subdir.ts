@@ -11,7 +11,7 @@ import {
 } from "../index/merge.ts";
 import { isAhead, RUN_EXPORTS, UNPATCHED, wentSince } from "./ahead.ts";
 import { countLeaving, type SubdirState } from "./index-state.ts";
-import { removeLeft, WEEK } from "./leaving.ts";
+import { noteKept, removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
@@ -95,6 +95,7 @@ export async function publishSubdir(
     written: [],
     versions: {},
   };
+  const kept = await noteKept(job, state);
   // Those that are to go anyway are told by whoever says so.
   if (!known)
     warnOfNames(
@@ -148,7 +149,7 @@ export async function publishSubdir(
     files.currentRepodata === "keep" ? await isThere(job, "current_repodata.json") : files.currentRepodata;
   if (current) await publishCurrent(job);
   if (!files.shards) unreferenced = await leaveShards(job, state?.unreferenced ?? {});
-  const left = await removeLeft(job, state);
+  const left = { ...(await removeLeft(job, state)), ...kept };
   const records = countMerged(job.index, job.change);
   // What is still to do needs memory too, where much is noted.
   letGo(index.bytes);

@@ -20,7 +20,7 @@ export interface View {
   readonly findings: readonly Finding[];
   /** Whether packages lie elsewhere, by what the index says (CEP 15). */
   readonly elsewhere: boolean;
-  /** Packages that no index lists any more, and that wait for the end of their grace period. */
+  /** Packages that no index lists any more: they wait for the end of their grace period, or stay for lock files. */
   readonly leaving: ReadonlySet<string>;
 }
 
@@ -32,7 +32,8 @@ const FORMS = [
 
 /** Reads a subdir's index: `repodata.json`, where that is missing its `.zst` or `.bz2`. */
 export async function readView(store: Store, subdir: string, signal: AbortSignal): Promise<View> {
-  const leaving = filesLeaving((await openIndexState(store)).get(subdir));
+  const state = (await openIndexState(store)).get(subdir);
+  const leaving = new Set([...filesLeaving(state).keys(), ...(state?.kept?.names ?? [])]);
   const none = { subdir, index: undefined, version: undefined, elsewhere: false, leaving };
   let missing: Finding | undefined;
   for (const [file, unpacked] of FORMS) {
