@@ -1,13 +1,15 @@
 import { rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { attested } from "./attest.ts";
-import { asMirrorError, InterruptedError } from "./errors.ts";
+import { asMirrorError, InterruptedError, type MirrorError, TargetError } from "./errors.ts";
 import type { Outcome } from "./events.ts";
+import { noteMissed } from "./lost.ts";
 import type { Present } from "./plan/plan.ts";
 import type { Run } from "./run.ts";
 import type { PackageRef } from "./source/source.ts";
 import type { Addition } from "./target/subdir-job.ts";
 import type { Target } from "./target/target.ts";
-import { fetchPackage } from "./transfer/fetch-package.ts";
+import { type Fetched, fetchPackage } from "./transfer/fetch-package.ts";
 import type { Place } from "./transfer/place.ts";
 import type { Expected } from "./transfer/worker-messages.ts";
 
@@ -29,7 +31,7 @@ export interface Brought {
 
 /**
  * One package from its source to the targets that want it: fetched once and checked, then taken by each. One target's
- * failure is none of the others'.
+ * failure is none of the others'. Nothing is said for a target that is lost over it.
  * @param alone no other package of this run has its file name.
  * @throws MirrorError when it could not be fetched.
  */
@@ -52,21 +54,11 @@ export async function bring(
     wanting.map((w) => w.target),
     run,
   );
-  const fetched = await fetchPackage(
+  const fetched = await fetchStaged(
     { ...expectedOf(ref), ...(free === undefined ? {} : { placeIn: free }) },
     places,
-    await run.stagedPath(),
     known?.version,
-    {
-      receivers: run.receivers,
-      retryAttempts: run.retry.attempts,
-      longestWaitMs: run.retry.longestWaitMs,
-      clock: run.retry.clock,
-      signal: run.signal,
-      onBytes: (bytes, size) => run.emit({ type: "bytes", fileName, bytes, size }),
-      onRetry: ({ error, waitMs, place }) =>
-        run.emit({ type: "retrying", fileName, error, waitMs, origin: place.origin }),
-    },
+    run,
   );
   if (fetched === "unchanged") {
     const kept = (w: Wanting): Brought => {
@@ -81,12 +73,14 @@ export async function bring(
   const warn = (message: string) => run.emit({ type: "warning", message: `${fileName}: ${message}` });
   for (const w of received.warnings) warn(w);
   const { subdir, size: bytes, stagedPath } = received;
-  const takeOne = async ({ target, there }: Wanting): Promise<Brought> => {
+  const takeOne = async ({ target, there }: Wanting): Promise<Brought | undefined> => {
+    if (run.lost.has(target)) return undefined;
     try {
       const { onConflict, signal } = run;
       const beside = sidecar ? { attested: sidecar.bytes } : ref.sidecars ? { sidecars: ref.sidecars() } : {};
       const options = { onConflict, origin, warn, signal, ...beside };
       const { outcome, addition } = await target.take(received, there, options);
+      run.setbacks.delete(target);
       // Before its record is published, and only beside the bytes that they are about.
       if (addition || (outcome === "kept" && ref.current)) await sidecar?.put(target, subdir);
       if (!promised && version !== undefined && outcome !== "skipped")
@@ -100,13 +94,43 @@ export async function bring(
       return addition ? { ...brought, addition: ref.current ? { ...addition, current: true } : addition } : brought;
     } catch (e) {
       const error = run.signal.aborted ? new InterruptedError(e) : asMirrorError(e, fileName);
+      if (noteMissed(target, error, run)) return undefined;
       return { target, outcome: { outcome: "failed", fileName, origin, error } };
     }
   };
-  const all = await Promise.all(wanting.map(takeOne));
+  const all = (await Promise.all(wanting.map(takeOne))).filter((b) => b !== undefined);
   const needed = all.some((b) => (b.addition?.replaceWith ?? b.addition?.ensure)?.stagedPath === stagedPath);
   if (!received.placed && !needed) await rm(stagedPath, { force: true });
   return all;
+}
+
+/** Fetches a package to where packages wait; where that disk is full, to where another target has room for it. */
+async function fetchStaged(
+  expected: Expected,
+  places: readonly Place[],
+  unlessVersion: string | undefined,
+  run: Run,
+): Promise<Fetched> {
+  const { fileName } = expected;
+  const options = {
+    receivers: run.receivers,
+    retryAttempts: run.retry.attempts,
+    longestWaitMs: run.retry.longestWaitMs,
+    clock: run.retry.clock,
+    signal: run.signal,
+    onBytes: (bytes: number, size: number | undefined) => run.emit({ type: "bytes", fileName, bytes, size }),
+    onRetry: ({ error, waitMs, place }: { error: MirrorError; waitMs: number; place: Place }) =>
+      run.emit({ type: "retrying", fileName, error, waitMs, origin: place.origin }),
+  };
+  for (;;) {
+    const stagedPath = await run.stagedPath();
+    try {
+      return await fetchPackage(expected, places, stagedPath, unlessVersion, options);
+    } catch (e) {
+      const full = e instanceof TargetError && e.code === "FULL";
+      if (!full || !(await run.staging.leave(dirname(stagedPath)))) throw e;
+    }
+  }
 }
 
 function said({ runExports }: PackageRef): { runExports?: Uint8Array } {

@@ -1,4 +1,4 @@
-import { asMirrorError, type MirrorError } from "./errors.ts";
+import { asMirrorError, type MirrorError, TargetError, TransferError } from "./errors.ts";
 import type { Run } from "./run.ts";
 import { noSeen } from "./target/seen.ts";
 import type { Target } from "./target/target.ts";
@@ -20,6 +20,34 @@ export function lose(target: Target, thrown: unknown, run: Pick<Run, "targets" |
   const error = asMirrorError(thrown, redactUrl(target.where));
   run.lost.set(target, error);
   run.emit({ type: "lost", target: redactUrl(target.where), error });
+}
+
+/** So many packages that can't get to a target, one after the other and each tried as often as is allowed, and it counts as down. */
+const IN_A_ROW = 5;
+
+/**
+ * Notes that a package did not come to a target. Where the next ones would not either, it is lost: its disk is full, or its server
+ * is down, and the others need not wait for each package to be tried there. True where it is lost: then its own error tells.
+ */
+export function noteMissed(
+  target: Target,
+  error: MirrorError,
+  run: Pick<Run, "targets" | "lost" | "setbacks" | "emit">,
+): boolean {
+  if (run.targets.length === 1) return false;
+  if (run.lost.has(target)) return true;
+  const isDown = error instanceof TransferError ? error.mayPass : error.code === "UNREACHABLE";
+  const setbacks = isDown ? (run.setbacks.get(target) ?? 0) + 1 : 0;
+  run.setbacks.set(target, setbacks);
+  if (error.code === "FULL") lose(target, error, run);
+  else if (setbacks < IN_A_ROW) return false;
+  else {
+    const what = `${redactUrl(target.where)}: nothing more is sent there`;
+    const why = `${setbacks} packages in a row could not be sent: ${error.why}`;
+    const next = "the other targets get theirs; run again when it answers";
+    lose(target, new TargetError("UNREACHABLE", { what, why, next, cause: error }), run);
+  }
+  return true;
 }
 
 /** What stands for a target that could not be opened: it is lost from the beginning, and asked for its name alone. */

@@ -286,8 +286,12 @@ async function carryOut(plans: readonly TargetPlan[], run: Run): Promise<Brought
   run.emit({ type: "planned", packages: transfers.length, bytes, unknownSizes });
   const names = new Map<string, number>();
   for (const { ref } of transfers) names.set(ref.fileName, (names.get(ref.fileName) ?? 0) + 1);
-  const bringOne = async ({ ref, wanting }: Transfer): Promise<readonly Brought[]> => {
+  const bringOne = async (transfer: Transfer): Promise<readonly Brought[]> => {
+    const { ref } = transfer;
     const { fileName, origin } = ref;
+    // What only targets want that are lost meanwhile is not fetched.
+    const wanting = transfer.wanting.filter((w) => !run.lost.has(w.target));
+    if (wanting.length === 0) return [];
     run.emit({ type: "started", fileName });
     try {
       return await bring(ref, wanting, names.get(fileName) === 1, run);

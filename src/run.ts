@@ -4,9 +4,9 @@ import type { Needed } from "./channel-deps.ts";
 import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
 import { openClients, s3Of } from "./clients.ts";
 import type { PartialSettings, Settings } from "./config/settings.ts";
-import { asMirrorError, MirrorError, UsageError, unwritable } from "./errors.ts";
+import { asMirrorError, type MirrorError, UsageError } from "./errors.ts";
 import type { MirrorEvent } from "./events.ts";
-import { living, unopened } from "./lost.ts";
+import { unopened } from "./lost.ts";
 import type { OnConflict } from "./plan/plan.ts";
 import { type Removal, type RemovalOptions, readRemoval } from "./removal.ts";
 import { channelAddress } from "./source/channel-address.ts";
@@ -15,6 +15,7 @@ import type { CiFilter } from "./source/ci/filter.ts";
 import { openSource, type SourceContext } from "./source/kinds.ts";
 import type { Source } from "./source/source.ts";
 import { sourceContext } from "./source-context.ts";
+import { openStaging, type Staging } from "./staging.ts";
 import { noAttestations, readAttestations } from "./target/attestations.ts";
 import {
   checkAttestations,
@@ -97,6 +98,8 @@ export interface Run {
   readonly targets: readonly Target[];
   /** Of several targets those that can't go on, and why: `living` are the others. */
   readonly lost: Map<Target, MirrorError>;
+  /** How many packages in a row could not get to a target that does not answer. */
+  readonly setbacks: Map<Target, number>;
   readonly sourceContext: SourceContext;
   readonly sources: readonly Source[];
   readonly signal: AbortSignal;
@@ -117,6 +120,7 @@ export interface Run {
   /** Subdirs that are followed; all when absent. */
   readonly subdirs: readonly string[] | undefined;
   readonly emit: (event: MirrorEvent) => void;
+  readonly staging: Staging;
   /** A new name in the staging folder. */
   stagedPath(): Promise<string>;
   close(): Promise<void>;
@@ -168,13 +172,9 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
         });
   held.defer(async () => void (await Promise.all(targets.map((target) => target.close()))));
   for (const [target, error] of lost) emit({ type: "lost", target: redactUrl(target.where), error });
-  let staging: Promise<string> | undefined;
-  const stagingFolder = (): Promise<string> => {
-    staging ??= firstStaging(living({ targets, lost }));
-    return staging;
-  };
+  const staging = openStaging({ targets, lost });
   // A dry run leaves the target as it is.
-  const scratch = scratchFolder(options.dryRun ? undefined : stagingFolder);
+  const scratch = scratchFolder(options.dryRun ? undefined : staging.folder);
   held.defer(() => scratch.remove());
   const context = sourceContext(options, settings, {
     ...clients,
@@ -196,9 +196,11 @@ async function opened(options: MirrorOptions, settings: Settings, held: AsyncDis
   held.defer(() => receivers.close());
   let staged = 0;
   return {
-    stagedPath: async () => join(await stagingFolder(), String(staged++)),
+    staging,
+    stagedPath: async () => join(await staging.folder(), String(staged++)),
     targets,
     lost,
+    setbacks: new Map(),
     sourceContext: context,
     signal,
     retry,
@@ -230,26 +232,6 @@ function wantsOwnDeps({ withDeps }: MirrorOptions, sources: readonly Source[]): 
     why: "not every source is a channel that could have what the packages need",
     next: "name the channel to take it from: --with-deps conda-forge",
   });
-}
-
-/** That of the first target that has one: what keeps one from being written to is not to keep packages from the others. */
-async function firstStaging(targets: readonly Target[]): Promise<string> {
-  let first: unknown;
-  for (const target of targets) {
-    try {
-      return await target.staging();
-    } catch (e) {
-      first ??=
-        e instanceof MirrorError
-          ? e
-          : unwritable(
-              `${redactUrl(target.where)}: packages have no place on their way there`,
-              e,
-              "name another folder for temporary files with TMPDIR",
-            );
-    }
-  }
-  throw first;
 }
 
 /**

@@ -162,6 +162,49 @@ test("a target that is lost while channels are followed changes nothing, and the
   assert.deepEqual(listed(lost, "linux-64"), [b.fileName, c.fileName]);
 });
 
+const breaks = (times: number) => Array.from({ length: times }, () => ({ status: 0 }));
+
+test("a target whose server goes down in the middle is not tried for every package, and the others get theirs", async () => {
+  const service = await serviceServer(quetz);
+  const server = await fileServer({});
+  const many = Array.from({ length: 20 }, (_, i) => buildConda({ name: `p${i}`, files: { f: "x".repeat(70_000) } }));
+  for (const p of many) server.files.set(p.fileName, p.bytes);
+  const sources = many.map((p) => `${server.url}/${p.fileName}#sha256:${p.sha256}`);
+  const [other, target] = [temporary(), service.target.replace(/^http/, "quetz+http")];
+  const one = { sources, env: service.env, settings: { retry_attempts: 0, max_concurrent_downloads: 1 } };
+  // Failures with successes between them say nothing of the next package.
+  service.faults.push(...breaks(4), undefined as never, ...breaks(4), undefined as never);
+  await mirror({ ...one, sources: sources.slice(0, 10), target: [other, target] }).then((report) =>
+    assert.deepEqual([report.exitCode, report.failed, report.targets[1]?.error], [1, 8, undefined]),
+  );
+  assert.equal(service.uploads.length, 10);
+  service.faults.push(...breaks(100));
+  const report = await mirror({ ...one, target: [other, target] });
+  assert.equal(service.uploads.length, 15);
+  assert.deepEqual(
+    report.targets.map((t) => [t.added, t.kept, t.failed, t.error?.code]),
+    [
+      [10, 10, 0, undefined],
+      [0, 2, 4, "UNREACHABLE"],
+    ],
+  );
+  assert.match(report.targets[1]?.error?.why ?? "", /^5 packages in a row could not be sent: /);
+  assert.equal(report.exitCode, 1);
+  assert.deepEqual(listed(other, "noarch"), many.map((p) => p.fileName).sort());
+  // What only the one that is down lacks is fetched until that shows.
+  const before = fetches(server);
+  assert.equal((await mirror({ ...one, target: [other, target] })).exitCode, 1);
+  assert.equal(fetches(server) - before, 5);
+  // Alone it is tried for each.
+  service.faults.length = 0;
+  service.faults.push(...breaks(6));
+  const alone = await mirror({ ...one, sources: sources.slice(0, 9), target });
+  assert.deepEqual([alone.failed, alone.added], [6, 2]);
+  service.faults.length = 0;
+  assert.equal((await mirror({ ...one, target: [other, target] })).exitCode, 0);
+  assert.equal(service.stored.size, 20);
+});
+
 test("a target whose index can't be written in one round is left out of the next ones, which the others get", async () => {
   const [one, two] = [temporary(), temporary()];
   mkdirSync(join(one, "linux-64"), { recursive: true });

@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { mirror } from "../src/main.ts";
+import { promisify } from "node:util";
+import { type MirrorOptions, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
 import { channelOf } from "./support/channels.ts";
+import type { FaultPlan } from "./support/faults.ts";
 import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
 
 const packages = ["a", "b", "c"].map((name) => buildConda({ name, subdir: "linux-64" }));
@@ -138,4 +142,57 @@ test("what one target refuses keeps removals back there, and nowhere else", asyn
   assert.deepEqual(listed(two, "linux-64"), [a.fileName]);
   assert.deepEqual(listed(one, "linux-64"), [a.fileName, b.fileName]);
   assert.equal(warnings.filter((w) => w.startsWith(`${one}: nothing is removed`)).length, 1);
+});
+
+/** A run in a process of its own, in whose folder something goes wrong. */
+async function faulted(options: MirrorOptions, plan: Omit<FaultPlan, "log">) {
+  const log = join(temporary(), "log");
+  writeFileSync(log, "");
+  const [faults, once] = ["faults", "mirror-once"].map((n) => new URL(`./support/${n}.ts`, import.meta.url).href);
+  const args = [
+    "--no-warnings",
+    "--import",
+    faults as string,
+    new URL(once as string).pathname,
+    JSON.stringify(options),
+  ];
+  const env = { ...process.env, FAULT: JSON.stringify({ ...plan, log }) };
+  const ended = await promisify(execFile)(process.execPath, args, { env }).then(
+    ({ stderr }) => ({ code: 0, stderr }),
+    (e: { code: number; stderr: string }) => e,
+  );
+  return { code: ended.code, said: ended.stderr, log: readFileSync(log, "utf8").split("\n") };
+}
+
+test("a disk that is full keeps no package from the other targets, though packages wait on it", async () => {
+  const many = Array.from({ length: 8 }, (_, i) => buildConda({ name: `p${i}`, files: { f: randomBytes(20_000) } }));
+  const names = many.map((p) => p.fileName);
+  const server = await fileServer(Object.fromEntries(many.map((p) => [p.fileName, p.bytes])));
+  const sources = many.map((p) => `${server.url}/${p.fileName}#sha256:${p.sha256}`);
+  const settings = { max_concurrent_downloads: 1 };
+  const trial = temporary();
+  const whole = await faulted(
+    { sources, target: [trial, temporary()], settings },
+    { folder: trial, at: 0, how: "full" },
+  );
+  assert.equal(whole.code, 0, whole.said);
+  // When the fifth of the packages comes.
+  const writes = whole.log.flatMap((line, i) => (/^write \S*TEMPORARY$/.test(line) ? [i] : []));
+  assert.ok(writes.length >= 8, whole.log.join("\n"));
+  const at = (writes[4] as number) + 1;
+  for (const from of [1, at]) {
+    const [full, other] = [temporary(), temporary()];
+    const before = fetches(server);
+    const { code, said } = await faulted(
+      { sources, target: [full, other], settings },
+      { folder: full, at: from, how: "full" },
+    );
+    assert.equal(code, 1, said);
+    assert.deepEqual(listed(other, "noarch"), names, said);
+    // One came to the full disk, and once more to the other.
+    assert.ok(fetches(server) - before <= 9, `${fetches(server) - before}`);
+    const again = await mirror({ sources, target: [full, other], env: {} });
+    assert.deepEqual([again.exitCode, again.failed], [0, 0]);
+    assert.deepEqual(listed(full, "noarch"), names);
+  }
 });

@@ -15,9 +15,10 @@ export interface FaultPlan {
   readonly at: number;
   /**
    * "kill": the process dies before it, as by SIGKILL, and only changes count, since a reading leaves everything as it was;
-   * "error": it fails; "cut": a writing writes half and fails, all else fails.
+   * "error": it fails; "cut": a writing writes half and fails, all else fails; "full": from it on every writing fails, as on a
+   * disk without space.
    */
-  readonly how: "kill" | "error" | "cut";
+  readonly how: "kill" | "error" | "cut" | "full";
   /** Every operation is noted here, a line each. */
   readonly log: string;
 }
@@ -40,6 +41,7 @@ function install(plan: FaultPlan): void {
   const isTheOne = (what: string): boolean => {
     const n = Atomics.add(counter, 0, 1) + 1;
     appendFileSync(plan.log, `${what}\n`);
+    if (plan.how === "full") return plan.at > 0 && n >= plan.at && /^(?:write|copyFile) /.test(what);
     return n === plan.at;
   };
   /** True when it is to fail, if the process still lives. */
@@ -54,7 +56,7 @@ function install(plan: FaultPlan): void {
     throw failure(what);
   };
   const failure = (what: string): Error => {
-    const code = plan.how === "cut" ? "ENOSPC" : "EIO";
+    const code = plan.how === "cut" || plan.how === "full" ? "ENOSPC" : "EIO";
     return Object.assign(new Error(`${code}: made to fail, ${what}`), { code, syscall: what.split(" ")[0] });
   };
   const inside = (path: unknown): string | undefined => {
