@@ -12,10 +12,9 @@ import { openReaders } from "./survey/readers.ts";
 import { copiesOf } from "./survey-copies.ts";
 import { RUN_EXPORTS, UNPATCHED } from "./target/ahead.ts";
 import { publish } from "./target/channel.ts";
-import { forgetLeaving } from "./target/leaving.ts";
 import { readIndexFile } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
-import { type Addition, type PublishedSubdir, SHARD_INDEX, type SubdirWish } from "./target/subdir-job.ts";
+import { type Addition, type Broken, type PublishedSubdir, SHARD_INDEX, type SubdirWish } from "./target/subdir-job.ts";
 import type { Finding } from "./verify/finding.ts";
 import { keepCopy } from "./verify/quarantine.ts";
 import { oldRunExports } from "./verify/shards.ts";
@@ -36,14 +35,8 @@ export interface Mending extends Bringing {
   readonly quarantined: string[];
 }
 
-/** Packages whose record may go, when nothing brings them back. */
-const BROKEN: readonly string[] = [
-  "PACKAGE_MISSING",
-  "PACKAGE_SIZE",
-  "PACKAGE_DAMAGED",
-  "PACKAGE_UNREADABLE",
-  "PACKAGE_BROKEN",
-];
+/** Packages whose record may go, when nothing brings them back. One that can't be read is not among them: it may be whole. */
+const BROKEN: readonly string[] = ["PACKAGE_MISSING", "PACKAGE_SIZE", "PACKAGE_DAMAGED", "PACKAGE_BROKEN"];
 
 /** What is made anew from `repodata.json`. */
 const FORMS: readonly string[] = ["FORM_UNREADABLE", "FORM_DIFFERS", "SHARD_MISSING", "SHARD_DAMAGED", "SHARD_DIFFERS"];
@@ -52,12 +45,11 @@ const DAY = 24 * 60 * 60 * 1000;
 
 /**
  * Mends what can be mended without losing anything: packages come again from sources, packages that no record names are read in,
- * forms of the index are made anew, all through what publishes a channel always. Gives what became of each finding; of one
- * that is still there afterwards why.
+ * forms of the index are made anew, all through what publishes a channel always.
+ * @param fates where it is noted what became of each finding, also when this fails; of one that is still there afterwards why.
  */
-export async function mend(findings: readonly Finding[], work: Mending): Promise<Map<Finding, Fate>> {
+export async function mend(findings: readonly Finding[], work: Mending, fates: Map<Finding, Fate>): Promise<void> {
   const { audit, dryRun } = work;
-  const fates = new Map<Finding, Fate>();
   try {
     await bringAgain(findings, work, fates);
     const going = work.removeBroken ? brokenOf(findings, fates) : [];
@@ -75,14 +67,16 @@ export async function mend(findings: readonly Finding[], work: Mending): Promise
     // What was done is told.
     if (!isInterruption(e, audit.signal)) throw e;
   }
-  return fates;
 }
 
 /** Those of the packages that are missing or damaged and did not come back. */
-function brokenOf(findings: readonly Finding[], fates: ReadonlyMap<Finding, Fate>): Finding[] {
+function brokenOf(findings: readonly Finding[], fates: Map<Finding, Fate>): Finding[] {
   return findings.filter((f) => {
     const fate = fates.get(f);
-    return BROKEN.includes(f.code) && !(fate && "how" in fate);
+    if (fate && "how" in fate) return false;
+    if (f.code === "PACKAGE_UNREADABLE")
+      fates.set(f, { why: `${fate ? `${fate.why}; ` : ""}what can't be read may be whole: its record stays` });
+    return BROKEN.includes(f.code);
   });
 }
 
@@ -145,18 +139,13 @@ async function mendSubdir(
       work,
       fates,
     );
-    const copies: string[] = [];
-    for (const f of going) {
-      const kept = await keepCopy(audit, `${subdir}/${f.fileName}`, work.now);
-      if (kept !== undefined) copies.push(kept);
-    }
-    const remove = new Set(going.map((f) => f.fileName));
+    const broken = await stillBroken(subdir, going, work);
     const doubted = new Set(forms.map((f) => f.fileName));
-    const files = await filesOf(subdir, subdirs, doubted, additions.length + remove.size + made.length > 0, work);
+    const files = await filesOf(subdir, subdirs, doubted, additions.length + broken.size + made.length > 0, work);
     const wish: SubdirWish = {
       additions,
       ...(doubted.size > 0 ? { doubted } : {}),
-      ...(remove.size > 0 ? { remove, removeFiles: "gone" as const } : {}),
+      ...(broken.size > 0 ? { broken } : {}),
       ...(files.shards && doubted.size > 0 ? { runExports: await oldRunExports(subdir, audit) } : {}),
     };
     const options = { files, warn: work.warn, now: work.now, deleteGraceMs: work.settings.delete_grace_days * DAY };
@@ -164,14 +153,17 @@ async function mendSubdir(
     const done = await publish(store, new Map([[subdir, wish]]), { ...options, alone: true });
     published.push(...done);
     work.written.push(...done.flatMap((p) => p.written));
-    for (const fileName of remove) await store.remove(`${subdir}/${fileName}`);
-    if (remove.size > 0) await forgetLeaving(store, subdir, remove);
-    work.quarantined.push(...copies);
     say(forms, { how: "made anew" });
     say(made, { how: "made" });
-    say(going, {
-      how: copies.length > 0 ? "its record went, what is left of its file is in quarantine" : "its record went",
-    });
+    const dropped = new Set(done.flatMap((p) => [...(p.dropped ?? [])]));
+    for (const f of going) {
+      const copy = broken.get(f.fileName)?.copy;
+      if (!dropped.has(f.fileName)) fates.set(f, { why: "it changed meanwhile: its record stays" });
+      else
+        fates.set(f, {
+          how: copy === undefined ? "its record went" : "its record went, what is left of its file is in quarantine",
+        });
+    }
     say(
       unlisted.filter((f) => !fates.has(f)),
       { how: "read in" },
@@ -181,6 +173,31 @@ async function mendSubdir(
     const { what, why } = asMirrorError(e, subdir);
     say([...forms, ...unlisted, ...going, ...made], { why: `${what}: ${why}` });
   }
+}
+
+/** What of it still is as it was found, with what is left of it in quarantine: that was hours ago, where a channel is large. */
+async function stillBroken(
+  subdir: string,
+  going: readonly Finding[],
+  { audit, now, quarantined }: Mending,
+): Promise<Map<string, Broken & { readonly copy: string | undefined }>> {
+  const broken = new Map<string, Broken & { readonly copy: string | undefined }>();
+  if (going.length === 0) return broken;
+  const { store, signal } = audit;
+  const versions = new Map<string, string | undefined>();
+  for (const { fileName } of going)
+    versions.set(fileName, (await store.stat(`${subdir}/${fileName}`, signal))?.version);
+  const view = await readView(store, subdir, signal);
+  if (!view.index) return broken;
+  for (const { code, fileName } of await lookAgain(view, going, audit)) {
+    const record = findRecord(view.index, fileName);
+    if (!BROKEN.includes(code) || !record || !versions.has(fileName)) continue;
+    const copy = await keepCopy(audit, `${subdir}/${fileName}`, now);
+    if (copy !== undefined) quarantined.push(copy);
+    broken.set(fileName, { record: Buffer.from(record), version: versions.get(fileName), copy });
+  }
+  letGoIndex(view.index);
+  return broken;
 }
 
 /** Listed packages of which a file of the index that has to tell of all tells nothing. One that can't be read is set aside. */

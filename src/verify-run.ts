@@ -93,8 +93,13 @@ export async function verifyWith(options: VerifyOptions, checkers: Checkers): Pr
       audited.push({ subdir, records, findings: findings.length });
       emit({ type: "audited", subdir, records, findings: findings.length });
     }
-    const fates = signal.aborted || toMend.length === 0 ? new Map<Finding, Fate>() : await mend(toMend, mending);
-    for (const found of toMend) report(found, fates.get(found));
+    const fates = new Map<Finding, Fate>();
+    try {
+      if (!signal.aborted && toMend.length > 0) await mend(toMend, mending, fates);
+    } finally {
+      // What was found and done is told also where it goes no further.
+      for (const found of toMend) report(found, fates.get(found));
+    }
     return {
       channel: store.where,
       quick: audit.quick,

@@ -86,8 +86,15 @@ export async function bringAgain(
   }
   const due = dryRun ? [] : packages.filter((w) => w.refs.length > 0);
   if (due.length > 0) await fetchAll(due, work, fates);
-  for (const w of wanted.filter((one) => one.finding.code.startsWith("SIDECAR_")))
-    fates.set(w.finding, await mendSidecar(w, work));
+  for (const w of wanted.filter((one) => one.finding.code.startsWith("SIDECAR_"))) {
+    try {
+      fates.set(w.finding, await mendSidecar(w, work));
+    } catch (e) {
+      if (isInterruption(e, signal)) throw e;
+      const error = asMirrorError(e, w.finding.fileName);
+      fates.set(w.finding, { why: `${error.what}: ${error.why}` });
+    }
+  }
 }
 
 /** Versions first, then records: whoever replaces a file and its record in between has changed the version. */

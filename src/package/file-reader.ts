@@ -3,7 +3,7 @@ import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync, 
 import { md5Lanes, ROOM } from "../codec/md5-lanes.ts";
 import { PackageError } from "../errors.ts";
 import { type InfoMember, type PackageInfo, type ReadOptions, readPackage } from "./read.ts";
-import { readAtBuffer, readAtFile } from "./read-at.ts";
+import { readAtBuffer, readAtFile, reading, unreadable } from "./read-at.ts";
 import type { FileFacts } from "./record.ts";
 
 /** What an index says about a package, and what identifies the bytes it was read from. */
@@ -184,23 +184,6 @@ function checkUnchanged(path: string, fileName: string, before: BigIntStats): vo
   if (now.ino !== before.ino || now.dev !== before.dev) throw changed(fileName, "another file took its place");
   if (now.size !== before.size) throw changed(fileName, `it had ${before.size} bytes, then ${now.size}`);
   if (now.mtimeNs !== before.mtimeNs) throw changed(fileName, "it was written to");
-}
-
-function reading<T>(fileName: string, call: () => T): T {
-  try {
-    return call();
-  } catch (e) {
-    throw unreadable(fileName, (e as Error).message, e);
-  }
-}
-
-function unreadable(fileName: string, why: string, cause?: unknown): PackageError {
-  return new PackageError("UNREADABLE", {
-    what: `${fileName}: can't be read`,
-    why,
-    next: "check that it is there and its permissions, and run again",
-    cause,
-  });
 }
 
 function changed(fileName: string, why: string): PackageError {

@@ -33,7 +33,7 @@ export async function publish(
     ...wishes,
   ]);
   const steps = inOrder(all).map(([subdir, wish]) => {
-    const progress: Progress = { replaced: new Map(), done: false, freed: { packages: 0, shards: 0, bytes: 0 } };
+    const progress: Progress = { replaced: new Map(), done: false, freed: noneFreed(), dropped: new Set() };
     return { subdir, wish, progress };
   });
   const most = store.lockless ? MAX_LOCKLESS_RACES : MAX_RACES;
@@ -81,8 +81,12 @@ export async function publish(
   }
 }
 
+function noneFreed(): Freed {
+  return { packages: 0, shards: 0, bytes: 0 };
+}
+
 function sumOf(all: readonly Freed[]): Freed {
-  const sum = { packages: 0, shards: 0, bytes: 0 };
+  const sum = noneFreed();
   for (const { packages, shards, bytes } of all) {
     sum.packages += packages;
     sum.shards += shards;
@@ -92,7 +96,7 @@ function sumOf(all: readonly Freed[]): Freed {
 }
 
 /** What is left of a wish that the index holds already: to say it in the other files too. */
-function rest({ additions, runExports, removeFiles, cleanUp, doubted }: SubdirWish): SubdirWish {
+function rest({ additions, runExports, removeFiles, cleanUp, doubted, broken }: SubdirWish): SubdirWish {
   const known = new Map(runExports);
   for (const a of additions) if (a.runExports) known.set(a.fileName, a.runExports);
   return {
@@ -101,6 +105,7 @@ function rest({ additions, runExports, removeFiles, cleanUp, doubted }: SubdirWi
     ...(removeFiles ? { removeFiles } : {}),
     ...(cleanUp ? { cleanUp } : {}),
     ...(doubted ? { doubted } : {}),
+    ...(broken ? { broken } : {}),
   };
 }
 
@@ -112,10 +117,10 @@ function rest({ additions, runExports, removeFiles, cleanUp, doubted }: SubdirWi
 function inOrder(wishes: ReadonlyMap<string, SubdirWish>): (readonly [subdir: string, wish: SubdirWish])[] {
   const sorted = [...wishes].sort(([a], [b]) => (a < b ? -1 : 1));
   const isNew = (a: Addition) => !a.update && !a.replaceWith;
-  const takes = ({ additions, remove, takenBack, missing, patch }: SubdirWish) =>
+  const takes = ({ additions, remove, takenBack, missing, broken, patch }: SubdirWish) =>
     additions.some((a) => !isNew(a)) ||
     patch !== undefined ||
-    [remove, takenBack, missing].some((s) => s && s.size > 0);
+    [remove, takenBack, missing, broken].some((s) => s && s.size > 0);
   const gives = (wish: SubdirWish) => wish.additions.some(isNew);
   const both = sorted.filter(([, wish]) => takes(wish) && gives(wish));
   const given = both

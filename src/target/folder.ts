@@ -32,6 +32,9 @@ export async function openFolder(path: string): Promise<Store> {
     if (e instanceof MirrorError) return e;
     return unwritable(`${root}: the target folder can't be used`, e, "choose another folder");
   };
+  const refused = (e: unknown): never => {
+    throw refuse(e);
+  };
   const existing = await stat(root).catch(() => undefined);
   if (existing && !existing.isDirectory()) {
     throw new TargetError("UNWRITABLE", {
@@ -83,7 +86,7 @@ export async function openFolder(path: string): Promise<Store> {
         .sort();
     },
     async stat(path) {
-      const s = await stat(at(path)).catch(absent);
+      const s = await stat(at(path)).catch(absent).catch(refused);
       return s?.isFile() ? { path, size: s.size, version: versionOf(s), modified: s.mtimeMs } : undefined;
     },
     async *list(folder, signal, only) {
@@ -100,7 +103,7 @@ export async function openFolder(path: string): Promise<Store> {
         }
         if ((!entry.isFile() && !entry.isSymbolicLink()) || only?.(entry.name) === false) continue;
         // Synchronous: a trip through the thread pool a file costs ten times what asking the file system costs.
-        const s = statSync(`${where}/${entry.name}`, { throwIfNoEntry: false });
+        const s = statNow(`${where}/${entry.name}`, refused);
         if (s?.isFile())
           yield { path: `${folder}/${entry.name}`, size: s.size, version: versionOf(s), modified: s.mtimeMs };
       }
@@ -114,6 +117,8 @@ export async function openFolder(path: string): Promise<Store> {
       try {
         const s = await file.stat();
         return { version: versionOf(s), bytes: await readAll(file, s.size) };
+      } catch (e) {
+        return refused(e);
       } finally {
         await file.close();
       }
@@ -293,8 +298,17 @@ async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
 }
 
 function absent(e: NodeJS.ErrnoException): undefined {
-  if (e.code === "ENOENT" || e.code === "ENOTDIR") return undefined;
+  // A link that leads in a circle leads to nothing.
+  if (e.code === "ENOENT" || e.code === "ENOTDIR" || e.code === "ELOOP") return undefined;
   throw e;
+}
+
+function statNow(path: string, refused: (e: unknown) => never): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (e) {
+    return (e as NodeJS.ErrnoException).code === "ELOOP" ? undefined : refused(e);
+  }
 }
 
 function versionOf(s: Stats): string {

@@ -7,7 +7,6 @@ import {
   LOOK,
   lookOf,
   looksByName,
-  openIndexState,
   type SubdirState,
   type Unlisted,
   UnlistedBuilder,
@@ -33,11 +32,13 @@ export async function noteLeaving(
   now: number,
   signal?: AbortSignal,
 ): Promise<SubdirState> {
-  const { remove = NONE, takenBack = NONE, removeFiles } = wish;
-  if (!removeFiles) return old;
-  const going = [remove, takenBack].filter((names) => names.size > 0);
-  const leaving = await noted(store, subdir, old.leaving ?? {}, going, now, signal);
-  if (leaving === old.leaving) return old;
+  const { remove = NONE, takenBack = NONE, broken = new Map(), removeFiles } = wish;
+  const known = old.leaving ?? {};
+  const going = removeFiles ? [remove, takenBack].filter((names) => names.size > 0) : [];
+  // What is broken has no grace period.
+  const dropped = await noted(store, subdir, known, [new Set(broken.keys())], 0, signal);
+  const leaving = await noted(store, subdir, dropped, going, now, signal);
+  if (leaving === known) return old;
   return { ...old, leaving, ...(old.leaving && !old.unlooked ? {} : { unlooked: true }) };
 }
 
@@ -62,17 +63,6 @@ export async function noteKept(
 }
 
 const NONE: ReadonlySet<string> = new Set();
-
-/** Forgets that files are to go: they were moved away, and one that comes back in their place is a new one. */
-export async function forgetLeaving(store: Store, subdir: string, fileNames: ReadonlySet<string>): Promise<void> {
-  await store.exclusive(async () => {
-    const state = await openIndexState(store);
-    const known = state.get(subdir);
-    if (!known?.leaving) return;
-    state.set(subdir, { ...known, leaving: leavingWithout(known.leaving, (fileName) => fileNames.has(fileName)) });
-    await state.save();
-  });
-}
 
 /** Those of the files that stay noted, with the times that have any. */
 function leavingWithout(
@@ -215,8 +205,12 @@ export async function asNoted(
  * packages that may not be removed.
  */
 async function removePackages(job: SubdirJob, files: Unlisted): Promise<ReadonlyMap<string, StoredFile>> {
-  const { store, subdir, signal } = job;
+  const { store, subdir, wish, signal } = job;
   const packages = await asNoted(store, subdir, files, signal);
+  for (const [fileName, { version }] of packages) {
+    const seen = wish.broken?.get(fileName);
+    if (seen && seen.version !== version) packages.delete(fileName);
+  }
   const fileNames = [...packages.keys()];
   const sidecars = store.anyFile ? await found(store, subdir, fileNames.map(sidecarOf), signal) : new Map();
   const stays = await free(job, [...packages.values()], "packages");

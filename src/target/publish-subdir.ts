@@ -9,6 +9,7 @@ import {
   mergedSize,
   mergeRepodata,
 } from "../index/merge.ts";
+import { findRecord, type Repodata } from "../index/repodata.ts";
 import { isAhead, RUN_EXPORTS, UNPATCHED, wentSince } from "./ahead.ts";
 import { countLeaving, type SubdirState } from "./index-state.ts";
 import { noteKept, removeLeft, WEEK } from "./leaving.ts";
@@ -76,8 +77,14 @@ export async function publishSubdir(
   const made = madeWith(files);
   const known = jsonVersion !== undefined && state?.made === made && state.versions["repodata.json"] === jsonVersion;
   // What we wrote has none.
+  const dropped = await stillBroken(store, subdir, index, wish.broken, signal);
+  for (const fileName of dropped) progress.dropped.add(fileName);
   const poison = known ? [] : [...malformedKeys(index), ...(from ? malformedKeys(from.index) : [])];
-  const remove = withMore(wish.remove, [...(await wentSince(ahead, { index }, wish, missingOf)), ...poison]);
+  const remove = withMore(wish.remove, [
+    ...dropped,
+    ...(await wentSince(ahead, { index }, wish, missingOf)),
+    ...poison,
+  ]);
   const { next, unpatched } = decide(index, from?.index, subdir, { ...wish, remove, takenBack }, files, warn);
   const job: SubdirJob = {
     ...next,
@@ -162,6 +169,7 @@ export async function publishSubdir(
     from: jsonVersion,
     state: { versions: job.versions, made, unreferenced, records, ...left },
     freed: progress.freed,
+    dropped: progress.dropped,
     waiting: countLeaving(left),
   };
 }
@@ -310,8 +318,8 @@ function madeWith({ zstdLevel, baseUrl }: IndexFiles): string {
 }
 
 function isEmpty(wish: SubdirWish): boolean {
-  const { additions, remove, takenBack, missing, runExports, removeFiles, cleanUp, patch, doubted } = wish;
-  const sets = [remove, takenBack, missing, runExports, doubted];
+  const { additions, remove, takenBack, missing, broken, runExports, removeFiles, cleanUp, patch, doubted } = wish;
+  const sets = [remove, takenBack, missing, broken, runExports, doubted];
   return additions.length === 0 && !patch && !removeFiles && !cleanUp && sets.every((s) => !s || s.size === 0);
 }
 
@@ -357,4 +365,21 @@ async function stillMissing(
   const missing: string[] = [];
   for (const fileName of fileNames) if (!(await store.stat(`${subdir}/${fileName}`, signal))) missing.push(fileName);
   return missing;
+}
+
+/** Which packages are still as they were seen to be broken. */
+async function stillBroken(
+  store: Store,
+  subdir: string,
+  index: Repodata,
+  broken: SubdirWish["broken"] = new Map(),
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const still: string[] = [];
+  for (const [fileName, { record, version }] of broken) {
+    const listed = findRecord(index, fileName);
+    if (!listed || Buffer.compare(listed, record) !== 0) continue;
+    if ((await store.stat(`${subdir}/${fileName}`, signal))?.version === version) still.push(fileName);
+  }
+  return still;
 }

@@ -29,6 +29,13 @@ export interface Addition {
   readonly replaceWith?: StagedFile;
 }
 
+/** A package that was seen to be broken, as it was then. */
+export interface Broken {
+  readonly record: Uint8Array;
+  /** Of its file; undefined where there is none. */
+  readonly version: string | undefined;
+}
+
 /** What is to become of a subdir's index. */
 export interface SubdirWish {
   readonly additions: readonly Addition[];
@@ -38,6 +45,11 @@ export interface SubdirWish {
   readonly takenBack?: ReadonlySet<string>;
   /** Like `takenBack`, for files that are still not there when the index is written: another run may have brought one. */
   readonly missing?: ReadonlySet<string>;
+  /**
+   * Files whose records go, and that go at once, by their names: those that are still as they were seen when the index is written.
+   * Another run may have mended one.
+   */
+  readonly broken?: ReadonlyMap<string, Broken>;
   /** Run exports of files that are in the index already, where they are known. */
   readonly runExports?: ReadonlyMap<string, Uint8Array>;
   /**
@@ -64,6 +76,8 @@ export interface Progress {
   done: boolean;
   /** What was removed from the store. */
   readonly freed: Freed;
+  /** Those of `broken` whose records went. */
+  readonly dropped: Set<string>;
 }
 
 /** Files that were removed because nothing names them any more. */
@@ -94,6 +108,8 @@ export interface PublishedSubdir {
   readonly version: string;
   /** The version that it was made from; undefined when there was none. */
   readonly from?: string | undefined;
+  /** Those of the wish's `broken` whose records went. */
+  readonly dropped?: ReadonlySet<string>;
   /** What was removed; absent where nothing is removed like that. */
   readonly freed?: Freed;
   /** Packages that no index lists and whose grace period is not over. */

@@ -50,7 +50,8 @@ export class FileChecker {
     } catch (e) {
       if (e instanceof Outside) return problem("PACKAGE_OUTSIDE", e.message);
       const { code, message } = e as NodeJS.ErrnoException;
-      if (code === "ENOENT") return problem("PACKAGE_MISSING", "there is no such file");
+      // Of a link that leads to nothing whoever looks further tells.
+      if (code === "ENOENT" || code === "ELOOP") return problem("PACKAGE_MISSING", "there is no such file");
       return problem("PACKAGE_UNREADABLE", message);
     }
     try {
@@ -126,7 +127,11 @@ async function unlike(
     own = JSON.parse(Buffer.from(members.get("info/index.json") as Uint8Array).toString("utf8")) as typeof own;
     if (typeof own !== "object" || own === null) throw new Error("its info/index.json holds no object");
   } catch (e) {
-    return { code: "PACKAGE_BROKEN", detail: e instanceof MirrorError ? e.why : (e as Error).message };
+    const detail = e instanceof MirrorError ? e.why : (e as Error).message;
+    return {
+      code: e instanceof MirrorError && e.code === "UNREADABLE" ? "PACKAGE_UNREADABLE" : "PACKAGE_BROKEN",
+      detail,
+    };
   }
   const differs = (key: string, says: unknown, expected: string) =>
     ({

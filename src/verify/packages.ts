@@ -1,3 +1,4 @@
+import { lstatSync } from "node:fs";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatOf } from "../conda/file-name.ts";
@@ -66,6 +67,9 @@ export async function packageFindings(
   const found: Finding[] = [];
   const missing = (fileName: string, detail = "there is no such file") => {
     if (view.elsewhere) counts.elsewhere++;
+    // What it leads to may be on a disk that is not mounted.
+    else if (isLink(audit.store, subdir, fileName))
+      found.push(finding("PACKAGE_UNREADABLE", subdir, fileName, "it is a link that leads to nothing"));
     else found.push(finding("PACKAGE_MISSING", subdir, fileName, detail));
   };
   function* present(): Generator<IndexRecord> {
@@ -105,6 +109,11 @@ export async function packageFindings(
   }
   signal.throwIfAborted();
   return found;
+}
+
+function isLink({ folder }: Store, subdir: string, fileName: string): boolean {
+  if (folder === undefined) return false;
+  return lstatSync(join(folder, subdir, fileName), { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 interface CheckedBatch {
