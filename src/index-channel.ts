@@ -203,7 +203,7 @@ export async function subdirsOf(
       break;
     }
   }
-  return asked.length > 0 ? [...asked] : there;
+  return asked.length > 0 ? [...new Set(asked)] : there;
 }
 
 /** What came of looking at a subdir's folder. */

@@ -4,7 +4,6 @@ import type { Rules } from "./choose/rules.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { noteStanding } from "./index/merge-edits.ts";
 import {
-  countRecords,
   entryNamed,
   fileNameOf,
   keyAt,
@@ -20,7 +19,7 @@ import {
 /** What rules make of one subdir of a channel. */
 export interface PrunedSubdir {
   readonly subdir: string;
-  /** Records that the index lists. */
+  /** Files that the index lists. */
   readonly listed: number;
   /** Files that the rules don't want. */
   readonly gone: ReadonlySet<string>;
@@ -58,6 +57,8 @@ export function pruneIndex(
   const going = Object.fromEntries(
     RECORD_MAPS.map((map) => [map, new Uint8Array(index.maps[map].count)]),
   ) as unknown as Record<RecordMap, Uint8Array>;
+  /** Files that stay; one that stands in two maps is one. */
+  let kept = 0;
   let [keptBytes, goneBytes] = [0, 0];
   for (const map of RECORD_MAPS) {
     const entries = index.maps[map];
@@ -65,14 +66,18 @@ export function pruneIndex(
       const entry = nth(entries, i);
       const stays = chosen[map][entry] === 1;
       const size = sizeOf(map, entry);
-      if (stays && !Number.isNaN(size)) keptBytes += size;
       // Most stand in the map that they belong to.
-      if (stays && isAtHome(index.bytes, entries.spans[entry * SPAN + 1] as number, map)) continue;
-      const fileName = fileNameOf(map, keyAt(index.bytes, entries, entry));
-      const home = mapOf(fileName);
-      if (stays && home !== map) elsewhere.add(fileName);
+      const atHome = stays && isAtHome(index.bytes, entries.spans[entry * SPAN + 1] as number, map);
+      const fileName = atHome ? "" : fileNameOf(map, keyAt(index.bytes, entries, entry));
+      const home = atHome ? map : mapOf(fileName);
+      const counted = home !== map && isChosen(index, chosen, home, fileName);
+      if (stays && !counted) {
+        kept++;
+        if (!Number.isNaN(size)) keptBytes += size;
+        if (home !== map) elsewhere.add(fileName);
+      }
       // Of a file that stands in two maps one record is enough to stay.
-      if (stays || (home !== map && isChosen(index, chosen, home, fileName))) continue;
+      if (stays || counted) continue;
       going[map][entry] = 1;
       if (gone.has(fileName)) continue;
       gone.add(fileName);
@@ -80,9 +85,9 @@ export function pruneIndex(
       if (!Number.isNaN(size)) goneBytes += size;
     }
   }
-  const listed = countRecords(index);
-  const told = { subdir, listed, keptBytes, ...(withSizes ? { sizes: bytes } : {}) };
   const stay = [...elsewhere].filter((fileName) => gone.has(fileName));
+  const listed = kept + gone.size - stay.length;
+  const told = { subdir, listed, keptBytes, ...(withSizes ? { sizes: bytes } : {}) };
   if (stay.length > 0) return { ...told, ...without(index, gone, stay, bytes, goneBytes) };
   noteStanding(index, gone, going);
   return { ...told, gone, goneBytes };

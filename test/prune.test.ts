@@ -1,9 +1,20 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { indexChannel, mirror, type PruneEvent, type PruneReport } from "../src/main.ts";
+import { indexChannel, mirror, type PruneEvent, type PruneReport, verify } from "../src/main.ts";
 import { lookOf } from "../src/target/index-state.ts";
 import { type BuiltPackage, buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
@@ -145,6 +156,56 @@ test("rules that leave nothing are refused before anything is changed, and --max
   assert.deepEqual(told, ["noarch: the rules want none of its 1 packages"]);
   assert.equal((await pruneAt(NOW, { channel, include: ["pyhton"], maxDelete: "100%" })).kept, 0);
   assert.deepEqual(await everywhere(channel, "linux-64"), []);
+});
+
+test("a file that stands in two maps is one, also where rules leave nothing", async () => {
+  const channel = await channelOf([a1, a2]);
+  const path = join(channel, "noarch/repodata.json");
+  const index = repodata(channel, "noarch");
+  index.packages[a1.fileName] = index["packages.conda"][a1.fileName] as Record<string, unknown>;
+  writeFileSync(path, JSON.stringify(index));
+  await assert.rejects(pruneAt(NOW, { channel, include: ["none"] }), { code: "MAX_DELETE" });
+  const { kept, keptBytes, removed } = await pruneAt(NOW, { channel, include: ["a ==1.0"], dryRun: true });
+  assert.deepEqual([kept, keptBytes, removed], [1, a1.bytes.length, 1]);
+  const told = await pruneAt(NOW, { channel, subdirs: ["noarch", "noarch"], latest: 1 });
+  assert.deepEqual(
+    [told.kept, told.removed, told.subdirs.length, await everywhere(channel, "noarch")],
+    [1, 1, 1, names(a2)],
+  );
+});
+
+test("a file that a patch hides stays where a mirror follows with --delete", async () => {
+  const gone = buildConda({ name: "gone" });
+  const [upstream, channel, patch] = [await channelOf([a2]), await channelOf([a1, a2, gone]), temporary()];
+  mkdirSync(join(patch, "noarch"));
+  const instructions = { patch_instructions_version: 1, packages: {}, "packages.conda": {}, remove: [a1.fileName] };
+  writeFileSync(join(patch, "noarch/patch_instructions.json"), JSON.stringify(instructions));
+  await indexChannel({ channel, env: {}, threads: 1, patch });
+  await mirror({ sources: [upstream], sourceType: "channel", target: channel, env: {}, delete: true });
+  assert.deepEqual(listed(channel, "noarch"), names(a2));
+  assert.equal((await pruneAt(Date.now() + 9 * DAY, { channel })).freed.packages, 1);
+  const there = () => [a1, gone].map((p) => existsSync(join(channel, "noarch", p.fileName)));
+  assert.deepEqual(there(), [true, false]);
+});
+
+test("notes on what is to go that can't be had just now end a run, and are not taken for lost", async () => {
+  const channel = await channelOf(all);
+  await pruneAt(NOW, { channel, latest: 1 });
+  const path = join(channel, ".meso-forge-mirror/index-state.json");
+  renameSync(path, `${path}.aside`);
+  // What a file can't be read of, whoever asks.
+  mkdirSync(path);
+  const before = visible(channel);
+  for (const run of [
+    () => pruneAt(NOW, { channel, latest: 1 }),
+    () => indexChannel({ channel, env: {}, threads: 1 }),
+    () => verify({ channel, env: {}, threads: 1, repair: true }),
+  ])
+    await assert.rejects(run(), { exitCode: 3 });
+  assert.deepEqual(visible(channel), before);
+  rmSync(path, { recursive: true });
+  renameSync(`${path}.aside`, path);
+  assert.equal((await pruneAt(NOW, { channel })).waiting, 2);
 });
 
 test("--subdir leaves the others as they are, byte for byte", async () => {

@@ -124,9 +124,10 @@ export async function openIndexState(store: Store): Promise<IndexState> {
 }
 
 async function load(store: Store): Promise<{ subdirs: Map<string, SubdirState>; digest: string | undefined }> {
+  // One that can't be had just now is not one that is lost: files that are to go would be forgotten, and indexed again.
+  const stored = await store.get(PATH);
+  if (!stored) return { subdirs: new Map(), digest: hash("sha256", "{}") };
   try {
-    const stored = await store.get(PATH);
-    if (!stored) return { subdirs: new Map(), digest: hash("sha256", "{}") };
     const { bytes } = stored;
     const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
     const value = JSON.parse(text) as Record<string, SubdirState>;

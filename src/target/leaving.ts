@@ -1,6 +1,8 @@
 import { isPackageName } from "../conda/file-name.ts";
+import { letGo } from "../index/let-go.ts";
 import { isGone } from "../index/merge.ts";
 import { listedAmong } from "../index/merge-edits.ts";
+import { UNPATCHED } from "./ahead.ts";
 import { found, free } from "./free.ts";
 import {
   type Leaving,
@@ -12,6 +14,7 @@ import {
   UnlistedBuilder,
   without,
 } from "./index-state.ts";
+import { readIndexFile } from "./read-index.ts";
 import type { Store, StoredFile } from "./store.ts";
 import type { SubdirJob, SubdirWish } from "./subdir-job.ts";
 
@@ -36,7 +39,7 @@ export async function noteLeaving(
   const known = old.leaving ?? {};
   const going = removeFiles ? [remove, takenBack].filter((names) => names.size > 0) : [];
   // What is broken has no grace period.
-  const dropped = await noted(store, subdir, known, [new Set(broken.keys())], 0, signal);
+  const dropped = broken.size === 0 ? known : await noted(store, subdir, known, [new Set(broken.keys())], 0, signal);
   const leaving = await noted(store, subdir, dropped, going, now, signal);
   if (leaving === known) return old;
   return { ...old, leaving, ...(old.leaving && !old.unlooked ? {} : { unlooked: true }) };
@@ -152,7 +155,7 @@ export async function removeLeft(
       const fileName = file.path.slice(subdir.length + 1);
       if (isPackageName(fileName) && !before.has(fileName)) there.add(fileName, lookOf(file));
     }
-    const files = there.built();
+    const files = await withoutHidden(job, there.built());
     if (files.names.length > 0) all = { ...all, [since]: files };
   }
   // What was wished to go is noted already.
@@ -173,6 +176,16 @@ export async function removeLeft(
   const files = kept.built();
   if (files.names.length > 0) leaving[now] = files;
   return { leaving, ...(!looks && (!known || state?.unlooked) ? { unlooked: true } : {}) };
+}
+
+/** The same without those that a patch hides: the index before patches lists them. */
+async function withoutHidden({ store, subdir, signal }: SubdirJob, files: Unlisted): Promise<Unlisted> {
+  if (files.names.length === 0) return files;
+  const unpatched = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
+  if (!unpatched) return files;
+  const hidden = listedAmong(unpatched.index, new Set(files.names));
+  letGo(unpatched.index.bytes);
+  return without(files, (fileName) => hidden.has(fileName));
 }
 
 /** Which of the names the index lists once the change is made. */
