@@ -326,12 +326,16 @@ async function lookWhatIsLeft(
   for (const [subdir, findings] of bySubdir) {
     const view = await readView(audit.store, subdir, audit.signal);
     const left = new Set((await lookAgain(view, findings, audit)).map((f) => `${f.code} ${f.fileName}`));
+    /** Where a run failed when the index was written, its record is gone all the same. */
+    const isDropped = ({ code, fileName }: Finding) =>
+      BROKEN.includes(code) && view.index !== undefined && !findRecord(view.index, fileName);
+    const dropped = new Set(findings.filter(isDropped));
     if (view.index) letGoIndex(view.index);
     for (const f of findings) {
       const fate = fates.get(f);
       if (left.has(`${f.code} ${f.fileName}`)) {
         if (fate && "how" in fate) fates.set(f, { why: `${fate.how}, and it is wrong again` });
-      } else if (!fate || "why" in fate) fates.set(f, { how: "it is right now" });
+      } else if (!fate || "why" in fate) fates.set(f, { how: dropped.has(f) ? "its record went" : "it is right now" });
     }
   }
 }

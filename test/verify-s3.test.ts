@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { hash } from "node:crypto";
 import { describe, test } from "node:test";
 import { goProgram } from "../scripts/go-programs.ts";
-import { mirror, type VerifyOptions, verify } from "../src/main.ts";
+import { mirror, prune, type VerifyOptions, verify } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
+import { refusingProxy } from "./servers/refusing-proxy.ts";
 import { S3_KINDS, type S3Server, startS3 } from "./servers/s3-server.ts";
 import { a, b, c, packages } from "./support/breakages.ts";
 import { objects } from "./support/bucket.ts";
@@ -119,6 +120,50 @@ for (const kind of S3_KINDS) {
       await writers;
       const last = await run(bucket);
       assert.deepEqual([seen(last), last.packages], [[], 12]);
+    });
+
+    test("loses no record to a server that refuses or fails for a while", async () => {
+      const bucket = await server.bucket();
+      await mirror({ sources: [source], target: `s3://${bucket}/ch`, env: server.env });
+      await drop(bucket, `linux-64/${b.fileName}`);
+      await put(bucket, `linux-64/${c.fileName}`, rotten(c.bytes));
+      const proxy = await refusingProxy(server.url);
+      const giveUp = () =>
+        run(bucket, {
+          env: { ...server.env, S3_ENDPOINT_URL: proxy.url },
+          settings: { retry_attempts: 0 },
+          repair: true,
+          removeBroken: true,
+          maxDelete: "100%",
+        });
+      const before = await objects(server, bucket);
+      const isPackage = (path: string) => /linux-64\/[^/]+\.(?:conda|tar\.bz2)$/.test(path);
+      for (const status of [403, 429, 500, 503])
+        for (const asked of ["GET", "HEAD"]) {
+          let times = 0;
+          proxy.refuse = (method, path) => (method === asked && isPackage(path) && ++times > 0 ? status : undefined);
+          await assert.rejects(giveUp(), { exitCode: 3 }, `${asked} ${status}`);
+          assert.ok(times > 0);
+          assert.deepEqual(await objects(server, bucket), before, `${asked} ${status}`);
+        }
+      proxy.refuse = (method, path) => (method === "PUT" && path.endsWith("/repodata.json") ? 403 : undefined);
+      const refused = await giveUp();
+      assert.deepEqual([refused.exitCode, refused.findings.length, refused.mended], [1, 2, 0]);
+      assert.match(refused.findings[0]?.left ?? "", /not now/);
+      proxy.refuse = (method, path) => (method === "DELETE" && isPackage(path) ? 503 : undefined);
+      const half = await giveUp();
+      const fates = half.findings.filter((f) => f.code.startsWith("PACKAGE_")).map((f) => f.mended);
+      assert.deepEqual([half.exitCode, fates, half.quarantined.length], [0, ["its record went", "its record went"], 1]);
+      // What was left is not read in again, and the next run that writes removes it.
+      proxy.refuse = () => undefined;
+      const last = await giveUp();
+      assert.deepEqual(seen(last), []);
+      const there = Object.keys(await objects(server, bucket)).filter(
+        (key) => key.startsWith("ch/linux-64/") && isPackage(key),
+      );
+      assert.deepEqual(there, [`ch/linux-64/${c.fileName}`]);
+      assert.equal((await prune({ channel: `s3://${bucket}/ch`, env: server.env })).freed.packages, 1);
+      assert.deepEqual(seen(await run(bucket)), []);
     });
 
     test("is not judged when its server can't be reached", async () => {
