@@ -1,37 +1,28 @@
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import { publishChannelFiles } from "./channel-files.ts";
-import { type Clients, openClients, s3Of } from "./clients.ts";
-import { formatOf, isSubdir } from "./conda/file-name.ts";
+import { formatOf } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
-import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
-import { isInterruption, TargetError, UsageError } from "./errors.ts";
+import { isInterruption } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
 import { infoValue, liesElsewhere } from "./index/index-info.ts";
 import type { Patch } from "./index/patch.ts";
 import { eachRecord, findRecord } from "./index/repodata.ts";
-import type { MirrorOptions } from "./run.ts";
+import { type ChannelOptions, cachePath, openChannel, subdirsOf } from "./open-channel.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
 import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
 import { type Copies, copiesOf } from "./survey-copies.ts";
 import { UNPATCHED } from "./target/ahead.ts";
-import { noAttestations } from "./target/attestations.ts";
 import { publish } from "./target/channel.ts";
 import { filesLeaving, lookOf, looksByName, openIndexState } from "./target/index-state.ts";
-import { openStore } from "./target/kinds.ts";
 import { readIndex, readIndexFile } from "./target/read-index.ts";
 import type { Store, StoredFile } from "./target/store.ts";
 import type { Addition, PublishedSubdir, SubdirWish } from "./target/subdir-job.ts";
-import { systemClock } from "./transfer/retry.ts";
 
-export interface IndexOptions extends Pick<MirrorOptions, "settings" | "config" | "env"> {
-  /** The channel: a folder that holds `<subdir>/` folders with packages. */
-  readonly channel: string;
+export interface IndexOptions extends ChannelOptions {
   /** Subdirs to look at; all that are there when absent. */
   readonly subdirs?: readonly string[];
   /** Patch instructions: a folder or a package with `<subdir>/patch_instructions.json`. */
@@ -51,14 +42,10 @@ export interface IndexOptions extends Pick<MirrorOptions, "settings" | "config" 
  */
 export async function indexChannel(options: IndexOptions): Promise<IndexReport> {
   const began = performance.now();
-  const env = options.env ?? process.env;
-  const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
   const held = new AsyncDisposableStack();
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });
   try {
-    const clients = held.adopt(await openClients(settings, { env, now: () => systemClock.now(), warn }), close);
-    const store = held.adopt(await openChannel(options, settings, { clients, env, warn }), close);
-    if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
+    const { settings, store } = await openChannel(options, held, warn);
     const run = await openRun(store, settings, options, held);
     const wishes = new Map<string, SubdirWish>();
     const looked = new Map<string, Looked>();
@@ -97,26 +84,6 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
 
 const close = (one: { close(): void | Promise<void> }): Promise<void> => Promise.resolve(one.close());
 
-/** The channel, as `mirror` opens its target. */
-export function openChannel(
-  options: Pick<IndexOptions, "channel">,
-  settings: Settings,
-  { clients, env, warn }: { clients: Clients; env: NodeJS.ProcessEnv; warn: (message: string) => void },
-): Promise<Store> {
-  return openStore(options.channel, undefined, {
-    ...clients,
-    env,
-    apiKey: undefined,
-    attestations: noAttestations,
-    retryAttempts: settings.retry_attempts,
-    longestWaitMs: clients.requests.totalTimeoutMs,
-    concurrency: settings.max_concurrent_downloads,
-    clock: systemClock,
-    s3: s3Of(settings),
-    warn,
-  });
-}
-
 async function openRun(
   store: Store,
   settings: Settings,
@@ -140,14 +107,6 @@ async function openRun(
   };
 }
 
-export function noChannel(where: string, why = "there is no folder of that name"): TargetError {
-  return new TargetError("NOT_FOUND", {
-    what: `${where}: no such channel`,
-    why,
-    next: "check the path; mirror makes a channel where there is none",
-  });
-}
-
 interface Counts {
   read: number;
   kept: number;
@@ -163,47 +122,6 @@ interface Run {
   readonly cache: FileCache;
   readonly failed: IndexReport["failed"][number][];
   readonly counts: Counts;
-}
-
-export async function cachePath(store: Store): Promise<string | undefined> {
-  const corner = await store.corner();
-  return corner === undefined ? undefined : join(corner, "files.db");
-}
-
-/**
- * The subdirs of a channel, or those of them that are asked for; what has no subdir's name is told of.
- * @throws UsageError BAD_FLAG for one that is not there
- */
-export async function subdirsOf(
-  store: Store,
-  asked: readonly string[],
-  warn: (message: string) => void,
-): Promise<string[]> {
-  const folders = await store.folders();
-  const there = folders.filter(isSubdir);
-  if (store.folder === undefined && folders.length === 0) throw noChannel(store.where, "nothing lies there");
-  for (const subdir of asked) {
-    if (there.includes(subdir)) continue;
-    throw new UsageError("BAD_FLAG", {
-      what: `--subdir ${subdir}`,
-      why: isSubdir(subdir) ? "the channel has no such folder" : "a subdir is noarch or <os>-<arch>",
-      next: `this channel has: ${there.join(", ") || "none yet"}`,
-    });
-  }
-  // In a folder above its subdirs, or in a subdir that was taken for the channel.
-  if (store.folder !== undefined && (await readdir(store.folder)).some(formatOf))
-    warn(
-      `packages that lie right in ${store.where} are left out: they belong into its subdirs (noarch or <os>-<arch>)`,
-    );
-  for (const folder of folders) {
-    if (isSubdir(folder) || folder.startsWith(".")) continue;
-    for await (const file of store.list(folder)) {
-      if (!formatOf(file.path)) continue;
-      warn(`${folder}/ holds packages and is left out: it has no subdir's name (noarch or <os>-<arch>)`);
-      break;
-    }
-  }
-  return asked.length > 0 ? [...new Set(asked)] : there;
 }
 
 /** What came of looking at a subdir's folder. */

@@ -1,19 +1,15 @@
-import { existsSync } from "node:fs";
 import { updateChannelFiles } from "./channel-files.ts";
 import { type ChoiceOptions, type Rules, readRules } from "./choose/rules.ts";
-import { openClients } from "./clients.ts";
 import { isSubdir } from "./conda/file-name.ts";
 import { indexFilesOf } from "./config/index-files.ts";
-import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
 import { InterruptedError, isInterruption, TargetError, UsageError } from "./errors.ts";
 import type { PlannedStep, PruneEvent, PruneReport } from "./events.ts";
 import { letGo, letGoIndex } from "./index/let-go.ts";
 import { emptyRepodata } from "./index/repodata.ts";
-import { cachePath, noChannel, openChannel, subdirsOf } from "./index-channel.ts";
+import { type ChannelOptions, cachePath, openChannel, subdirsOf } from "./open-channel.ts";
 import { type PrunedSubdir, pruneIndex } from "./prune-subdir.ts";
 import { guardOne, mostOf } from "./removal.ts";
-import type { MirrorOptions } from "./run.ts";
 import { openFileCache } from "./survey/file-cache.ts";
 import { RUN_EXPORTS, UNPATCHED } from "./target/ahead.ts";
 import { publish } from "./target/channel.ts";
@@ -22,11 +18,8 @@ import { type LeftIn, leftIn } from "./target/left-in.ts";
 import { readIndex, readIndexFile } from "./target/read-index.ts";
 import type { Store } from "./target/store.ts";
 import type { PublishedSubdir, PublishOptions, SubdirWish } from "./target/subdir-job.ts";
-import { systemClock } from "./transfer/retry.ts";
 
-export interface PruneOptions extends ChoiceOptions, Pick<MirrorOptions, "settings" | "config" | "env"> {
-  /** The channel: a folder, or the address of a store of files that we index. */
-  readonly channel: string;
+export interface PruneOptions extends ChoiceOptions, ChannelOptions {
   /** Subdirs to look at; all that are there when absent. */
   readonly subdirs?: readonly string[];
   /** What the packages that stay need stays too, as far as the channel has it. */
@@ -55,8 +48,6 @@ export interface PruneOptions extends ChoiceOptions, Pick<MirrorOptions, "settin
  */
 export async function prune(options: PruneOptions): Promise<PruneReport> {
   const began = performance.now();
-  const env = options.env ?? process.env;
-  const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
   const now = (options.now ?? Date.now)();
   const rules = await readRules(options, now);
   const most = options.maxDelete === undefined ? undefined : mostOf(options.maxDelete);
@@ -66,9 +57,7 @@ export async function prune(options: PruneOptions): Promise<PruneReport> {
   const signal = options.signal ?? new AbortController().signal;
   const held = new AsyncDisposableStack();
   try {
-    const clients = held.adopt(await openClients(settings, { env, now: () => systemClock.now(), warn }), close);
-    const store = held.adopt(await openChannel(options, settings, { clients, env, warn }), close);
-    if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
+    const { settings, store } = await openChannel(options, held, warn);
     const subdirs = await subdirsOf(store, options.subdirs ?? [], warn);
     const run: Run = { store, subdirs, rules, settings, options, signal, emit, now, warn };
     if (options.explain !== undefined)
@@ -102,8 +91,6 @@ function withoutRules(): UsageError {
     next: "say what shall stay, such as --latest 3, or leave the flag out",
   });
 }
-
-const close = (one: { close(): void | Promise<void> }): Promise<void> => Promise.resolve(one.close());
 
 interface Run {
   readonly store: Store;

@@ -5,7 +5,7 @@ import { asMirrorError, isInterruption, MirrorError, TargetError } from "./error
 import type { IndexFiles } from "./index/index-files.ts";
 import { letGoIndex } from "./index/let-go.ts";
 import { countRecords, eachRecord, findRecord } from "./index/repodata.ts";
-import { cachePath } from "./index-channel.ts";
+import { cachePath } from "./open-channel.ts";
 import { guardOne, mostOf } from "./removal.ts";
 import { openFileCache } from "./survey/file-cache.ts";
 import { openReaders } from "./survey/readers.ts";

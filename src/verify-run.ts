@@ -1,10 +1,7 @@
-import { existsSync } from "node:fs";
-import { openClients } from "./clients.ts";
 import { isSubdir } from "./conda/file-name.ts";
 import { knownSubdirs } from "./conda/subdirs.ts";
-import { loadSettings } from "./config/load.ts";
-import { isInterruption, TargetError, TransferError, UsageError } from "./errors.ts";
-import { noChannel, openChannel } from "./index-channel.ts";
+import { isInterruption, TargetError, TransferError } from "./errors.ts";
+import { checkAsked, noChannel, openChannel } from "./open-channel.ts";
 import { isChannelFolder } from "./source/channel-address.ts";
 import { openSource } from "./source/kinds.ts";
 import { sourceContext } from "./source-context.ts";
@@ -24,18 +21,13 @@ import type { Fate } from "./verify-sources.ts";
 /** What `verify` does, once its threads are on their way. */
 export async function verifyWith(options: VerifyOptions, checkers: Checkers): Promise<VerifyReport> {
   const began = performance.now();
-  const env = options.env ?? process.env;
   const clock = options.clock ?? systemClock;
   const signal = options.signal ?? new AbortController().signal;
   const emit = options.onEvent ?? (() => undefined);
   const warn = (message: string) => emit({ type: "warning", message });
   const held = new AsyncDisposableStack();
   try {
-    const settings = await loadSettings({ file: options.config, env, flags: options.settings ?? {} });
-    const clients = await openClients(settings, { env, now: () => clock.now(), warn });
-    held.defer(() => clients.close());
-    const store = await openChannel(options, settings, { clients, env, warn });
-    held.defer(() => store.close());
+    const { env, settings, clients, store } = await openChannel(options, held, warn, clock);
     const subdirs = await subdirsOf(store, options.subdirs ?? []);
     const scratch = scratchFolder();
     held.defer(() => scratch.remove());
@@ -157,17 +149,12 @@ async function auditedReadable(
 
 /** The subdirs to look at, and noarch, which clients insist on (CEP 26). */
 async function subdirsOf(store: Store, asked: readonly string[]): Promise<string[]> {
-  if (store.folder !== undefined && !existsSync(store.folder)) throw noChannel(store.where);
   const there = (await store.folders()).filter(isSubdir);
   if (there.length === 0) throw noChannel(store.where, "it has no subdir (noarch or <os>-<arch>)");
-  for (const subdir of asked) {
-    if (there.includes(subdir) || subdir === "noarch") continue;
-    throw new UsageError("BAD_FLAG", {
-      what: `--subdir ${subdir}`,
-      why: isSubdir(subdir) ? "the channel has no such folder" : "a subdir is noarch or <os>-<arch>",
-      next: `this channel has: ${there.join(", ")}`,
-    });
-  }
+  checkAsked(
+    asked.filter((subdir) => subdir !== "noarch"),
+    there,
+  );
   return [...new Set(asked.length > 0 ? asked : ["noarch", ...there])];
 }
 

@@ -1,13 +1,12 @@
 import { availableParallelism } from "node:os";
 import { UsageError } from "./errors.ts";
+import type { ChannelOptions } from "./open-channel.ts";
 import { mostOf } from "./removal.ts";
 import type { MirrorOptions } from "./run.ts";
 import { openCheckers } from "./verify/checkers.ts";
 import type { VerifyEvent, VerifyReport } from "./verify-report.ts";
 
-export interface VerifyOptions extends Pick<MirrorOptions, "settings" | "config" | "env" | "clock"> {
-  /** The channel: a folder, or the address of a bucket. */
-  readonly channel: string;
+export interface VerifyOptions extends ChannelOptions, Pick<MirrorOptions, "clock"> {
   /** Subdirs to look at; all that are there when absent. */
   readonly subdirs?: readonly string[];
   /** Presence and size of packages alone: nothing of them is read. */
