@@ -1,17 +1,16 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { test } from "node:test";
 import { info } from "../src/info.ts";
 import { buildConda } from "./packages/builder.ts";
 import { type AzureServer, azureServer } from "./servers/azure/azure-server.ts";
 import { type GitHubServer, githubServer } from "./servers/github/github-server.ts";
 import { envOf, stagedRecipesZip } from "./support/ci.ts";
+import { cliRun } from "./support/cli.ts";
 import { temporary } from "./support/folders.ts";
 
 const REPO = "conda-forge/tool-feedstock";
 const PROJECT = "conda-forge/feedstock-builds";
 const SHA = "5eed".padEnd(40, "1");
-const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
 
 async function world(): Promise<{ github: GitHubServer; azure: AzureServer; env: NodeJS.ProcessEnv }> {
   const [github, azure] = [await githubServer(), await azureServer()];
@@ -77,19 +76,7 @@ async function world(): Promise<{ github: GitHubServer; azure: AzureServer; env:
   return { github, azure, env: envOf({ github, azure }, "ghp_good") };
 }
 
-function run(
-  args: readonly string[],
-  env: NodeJS.ProcessEnv,
-): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [cli, ...args], {
-    cwd: temporary(),
-    env: { PATH: process.env["PATH"], NODE_NO_WARNINGS: "1", ...env },
-  });
-  let [out, err] = ["", ""];
-  child.stdout.on("data", (d) => (out += String(d)));
-  child.stderr.on("data", (d) => (err += String(d)));
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, out, err })));
-}
+const run = (args: readonly string[], env: NodeJS.ProcessEnv) => cliRun(args, env, [], temporary());
 
 /** What a command line takes, as info prints it for a shell. */
 function words(command: string): string[] {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { test } from "node:test";
 import { parse } from "yaml";
 import { type InfoOptions, type InfoRow, info, type Offered, type PackageRow } from "../src/main.ts";
@@ -7,6 +7,7 @@ import { buildConda } from "./packages/builder.ts";
 import { azureServer } from "./servers/azure/azure-server.ts";
 import { githubServer } from "./servers/github/github-server.ts";
 import { envOf, smithyZip, stagedRecipesZip } from "./support/ci.ts";
+import { cliRun } from "./support/cli.ts";
 import { listed, temporary } from "./support/folders.ts";
 
 const REPO = "conda-forge/zlib-feedstock";
@@ -57,29 +58,15 @@ async function world() {
   return { github, azure, env, rows };
 }
 
-const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
-
-function cliRun(args: readonly string[], env: NodeJS.ProcessEnv, cwd = temporary()) {
-  const child = spawn(process.execPath, [cli, ...args], {
-    cwd,
-    env: { PATH: process.env["PATH"] ?? "", NODE_NO_WARNINGS: "1", ...env },
-  });
-  return new Promise<{ code: number | null; out: string; err: string; cwd: string }>((resolve) => {
-    let [out, err] = ["", ""];
-    child.stdout.on("data", (d) => (out += d));
-    child.stderr.on("data", (d) => (err += d));
-    child.on("close", (code) => resolve({ code, out, err, cwd }));
-  });
-}
-
 /** What the command of a row takes. */
 async function taken(row: InfoRow | undefined, env: NodeJS.ProcessEnv): Promise<string[]> {
   assert.ok(row?.take, "it can be taken");
-  const { code, err, cwd } = await cliRun(["mirror", ...row.take, "--tgt", "channel"], env);
+  const channel = join(temporary(), "channel");
+  const { code, err } = await cliRun(["mirror", ...row.take, "--tgt", channel], env);
   assert.equal(code, 0, `${row.take.join(" ")}: ${err}`);
   const subdirs = ["linux-64", "osx-64"].flatMap((subdir) => {
     try {
-      return listed(`${cwd}/channel`, subdir);
+      return listed(channel, subdir);
     } catch {
       return [];
     }

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { hash, randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,6 +17,7 @@ import {
 } from "../src/main.ts";
 import { type BuiltPackage, buildConda, buildTarBz2, built, bzip2, infoOf, tar, zip } from "./packages/builder.ts";
 import { fileServer } from "./servers/file-server.ts";
+import { cliRun } from "./support/cli.ts";
 import { listed, temporary, watchLeftovers, written } from "./support/folders.ts";
 
 const small = buildConda({
@@ -290,7 +290,7 @@ test("a list too long to be told whole at first says how long it was at the end,
   ]);
   const index = { info: { subdir: "noarch" }, packages: {}, "packages.conda": Object.fromEntries(records) };
   writeFileSync(join(channel, "noarch/repodata.json"), JSON.stringify(index));
-  const told = (...args: string[]) => cliRun(["info", channel, "--src-type", "channel", ...args], channel);
+  const told = (...args: string[]) => cliRun(["info", channel, "--src-type", "channel", ...args], {}, [], channel);
   const json = await told("--json");
   const rows = JSON.parse(json.out) as Record<string, unknown>[];
   assert.deepEqual(
@@ -319,27 +319,14 @@ test("foreign names can't steer a terminal, in any form", async () => {
   }
 });
 
-const cli = new URL("../src/cli/main.ts", import.meta.url).pathname;
-
-function cliRun(args: readonly string[], cwd: string): Promise<{ code: number | null; out: string; err: string }> {
-  const env = { PATH: process.env["PATH"] ?? "", NODE_NO_WARNINGS: "1" };
-  const child = spawn(process.execPath, [cli, ...args], { cwd, env });
-  return new Promise((resolve) => {
-    let [out, err] = ["", ""];
-    child.stdout.on("data", (d) => (out += d));
-    child.stderr.on("data", (d) => (err += d));
-    child.on("close", (code) => resolve({ code, out, err }));
-  });
-}
-
 test("on the command line: yaml where nobody reads along, table and json on demand, failures in the log", async () => {
   const cwd = temporary();
   mkdirSync(join(cwd, "in"));
   written(join(cwd, "in"), [small, old]);
-  const yaml = await cliRun(["info", "in"], cwd);
-  const json = await cliRun(["info", "--src", "in", "--encode", "json"], cwd);
-  const alsoJson = await cliRun(["info", "in", "--json"], cwd);
-  const table = await cliRun(["info", "in", "--encode", "table"], cwd);
+  const yaml = await cliRun(["info", "in"], {}, [], cwd);
+  const json = await cliRun(["info", "--src", "in", "--encode", "json"], {}, [], cwd);
+  const alsoJson = await cliRun(["info", "in", "--json"], {}, [], cwd);
+  const table = await cliRun(["info", "in", "--encode", "table"], {}, [], cwd);
   assert.deepEqual([yaml.code, json.code, alsoJson.code, table.code], [0, 0, 0, 0], yaml.err + json.err + table.err);
   assert.match(yaml.out, /^# Packages of in\n# Total packages found: 2\n/);
   assert.equal(yaml.err, "");
@@ -350,22 +337,22 @@ test("on the command line: yaml where nobody reads along, table and json on dema
     table.out,
     /^Found 2 packages:\n\nSubdir +Name +Version +Build +Size +Built +Mirror Command +Depends\nnoarch +old +0\.9 +py_1/,
   );
-  const one = await cliRun(["info", join("in", small.fileName), "--encode", "table"], cwd);
+  const one = await cliRun(["info", join("in", small.fileName), "--encode", "table"], {}, [], cwd);
   assert.match(
     one.out,
     /^file +small-1\.0-0\.conda\n[\s\S]*\ndepends +python >=3\.12\n[\s\S]*\n1 files, 1 B:\n1 {2}share\/s\.txt\n$/,
   );
   written(join(cwd, "in"), [{ ...old, fileName: "renamed-1-0.tar.bz2" }]);
-  const failing = await cliRun(["info", "in", "--encode", "json"], cwd);
+  const failing = await cliRun(["info", "in", "--encode", "json"], {}, [], cwd);
   assert.equal(failing.code, 1);
   assert.equal((JSON.parse(failing.out) as unknown[]).length, 3);
   assert.match(failing.err, /error: renamed-1-0\.tar\.bz2: the file's name and its content don't agree/);
-  assert.equal((await cliRun(["info"], cwd)).code, 2);
-  assert.equal((await cliRun(["info", "nowhere"], cwd)).code, 3);
-  assert.equal((await cliRun(["info", "in", "--encode", "xml"], cwd)).code, 2);
+  assert.equal((await cliRun(["info"], {}, [], cwd)).code, 2);
+  assert.equal((await cliRun(["info", "nowhere"], {}, [], cwd)).code, 3);
+  assert.equal((await cliRun(["info", "in", "--encode", "xml"], {}, [], cwd)).code, 2);
   // The very command of a row, as a shell reads it.
   const command = rows.find((r) => r.fileName === small.fileName)?.mirror.replace(/^meso-forge-mirror/, "") ?? "";
-  const ran = await cliRun(command.trim().split(" "), cwd);
+  const ran = await cliRun(command.trim().split(" "), {}, [], cwd);
   assert.equal(ran.code, 0, ran.err);
   assert.deepEqual(listed(join(cwd, "my-channel"), "linux-64"), [small.fileName]);
 });

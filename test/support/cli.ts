@@ -4,6 +4,9 @@ import { tmpdir } from "node:os";
 const cli = new URL("../../src/cli/main.ts", import.meta.url).pathname;
 const usage = new URL("./peak.cjs", import.meta.url).pathname;
 
+/** What peak.cjs writes at the end. */
+const PEAK = /peak-rss-kib (\d+)\n/;
+
 export interface Ended {
   readonly code: number | null;
   readonly out: string;
@@ -15,14 +18,16 @@ export interface Ended {
 /**
  * Runs the command line as a process of its own, with no environment but what it is given.
  * @param flags for node.
+ * @param cwd the folder that it runs in.
  */
 export function cliRun(
   args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  env: Readonly<NodeJS.ProcessEnv> = {},
   flags: readonly string[] = [],
+  cwd = tmpdir(),
 ): Promise<Ended> {
   const child = spawn(process.execPath, ["--require", usage, ...flags, cli, ...args], {
-    cwd: tmpdir(),
+    cwd,
     env: { PATH: process.env["PATH"] ?? "", NODE_NO_WARNINGS: "1", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -32,8 +37,8 @@ export function cliRun(
   return new Promise((resolve) =>
     child.on("close", (code) => {
       const text = err.join("");
-      const peak = Number(/peak-rss-kib (\d+)/.exec(text)?.[1] ?? Number.NaN) * 1024;
-      resolve({ code, out: out.join(""), err: text, peak });
+      const [line = "", kib = Number.NaN] = PEAK.exec(text) ?? [];
+      resolve({ code, out: out.join(""), err: text.replace(line, ""), peak: Number(kib) * 1024 });
     }),
   );
 }
