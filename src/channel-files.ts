@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { isSubdir } from "./conda/file-name.ts";
 import { loadVersions } from "./conda/version.ts";
 import { channeldata, channeldataWithout } from "./index/channeldata.ts";
+import { infoValue, liesElsewhere } from "./index/index-info.ts";
 import type { PackageFacts } from "./index/package-facts.ts";
 import { channelPage, type PackageSummary, type SubdirSummary } from "./index/page/channel-page.ts";
 import { type PageRecord, pageRecord } from "./index/page/page-record.ts";
@@ -98,8 +99,12 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
       }
       const index = await indexOf(subdir);
       const summary = summarise(subdir, index);
+      const base = infoValue(index)["base_url"];
+      const elsewhere = typeof base === "string" && liesElsewhere(subdir, base) ? { baseUrl: base } : {};
       await write(path, () =>
-        bytesOf(subdirPage({ channelName, subdir, records: pageRecords(index), compareVersions: compare })),
+        bytesOf(
+          subdirPage({ channelName, subdir, records: pageRecords(index), compareVersions: compare, ...elsewhere }),
+        ),
       );
       job.cache.rememberSummary(subdir, version, JSON.stringify(summary));
       summaries.push(summary);

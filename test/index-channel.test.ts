@@ -123,7 +123,7 @@ test("packages that lie elsewhere (base_url) are not missed", async () => {
   await index(channel, { settings: { base_url: "https://example.org/pool" } });
   assert.deepEqual(
     [repodata(channel, "noarch").info, repodata(channel, "noarch")["repodata_version"]],
-    [{ subdir: "noarch", base_url: "https://example.org/pool/" }, 2],
+    [{ subdir: "noarch", base_url: "https://example.org/pool/noarch/" }, 2],
   );
   rmSync(join(channel, "noarch", a.fileName));
   assert.equal((await index(channel)).removed, 0);

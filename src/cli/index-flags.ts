@@ -23,7 +23,7 @@ export function indexFlags(command: Command): Command {
   return command
     .addOption(new Option("--subdir <subdir>", "only this subdir; repeatable").argParser(collect))
     .option("--patch <path>", "patch instructions: a folder or a package with <subdir>/patch_instructions.json")
-    .option("--base-url <url>", "where packages lie, when not beside the index (CEP 15)")
+    .option("--base-url <url>", "the channel that packages lie in, when not beside the index (CEP 15): URL/<subdir>/")
     .addOption(onOff("--zst", "repodata.json.zst"))
     .addOption(new Option("--no-zst").hideHelp())
     .addOption(onOff("--bz2", "repodata.json.bz2"))

@@ -94,7 +94,7 @@ export const settingsSchema = z
       .nullable()
       .default(null)
       .describe(
-        'Where packages lie when not beside the index (CEP 15); null keeps what the index says, "" removes it.',
+        'The channel that packages lie in when not beside the index (CEP 15), each in its subdir\'s folder there; null keeps what the index says, "" removes it.',
       ),
     shard_grace_days: z
       .number()

@@ -12,7 +12,7 @@ export interface IndexFiles {
   readonly runExports: boolean;
   /** 1 to 19; null chooses by the index's size. */
   readonly zstdLevel: number | null;
-  /** Where packages lie, when not beside the index (CEP 15); null keeps what the index says. */
+  /** The channel that packages lie in, when not beside the index (CEP 15): `<baseUrl>/<subdir>/`; null keeps what the index says. */
   readonly baseUrl: string | null;
   /** Milliseconds that a shard stays after the last index that named it, for readers that hold an old index. */
   readonly shardGraceMs: number;

@@ -5,7 +5,8 @@ import type { Repodata } from "./repodata.ts";
 
 /**
  * The value of `info` that a changed index must have; undefined when what is there can stay.
- * `subdir` names the folder (conda refuses another), `base_url` is what was asked for, `repodata_revisions.v3` counts the
+ * `subdir` names the folder (conda refuses another), `base_url` is the subdir's folder below the address that was asked for (as
+ * conda-index has it: two subdirs may have files of one name), `repodata_revisions.v3` counts the
  * records in v3 (CEP 48); every other member is kept.
  */
 export function indexInfo(
@@ -19,7 +20,7 @@ export function indexInfo(
   const info: Record<string, unknown> = { ...old, subdir };
   if (baseUrl !== null) {
     if (baseUrl === "") delete info["base_url"];
-    else info["base_url"] = baseUrl.endsWith("/") ? baseUrl : `${baseUrl}/`;
+    else info["base_url"] = `${baseUrl.replace(/\/+$/, "")}/${subdir}/`;
   }
   const inV3 = countMerged(index, change, ["v3.conda", "v3.tar.bz2"]);
   const revisions = { ...(info["repodata_revisions"] as Record<string, unknown> | undefined) };

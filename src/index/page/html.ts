@@ -91,6 +91,17 @@ export function homeLink(home: string): Html | undefined {
   return attribute(url.href);
 }
 
+/**
+ * An index's `base_url` (CEP 15) as what goes before a file's name in a link; undefined for what may not be linked: an address
+ * that is not http(s), or a path with more than plain names in it.
+ */
+export function folderLink(baseUrl: string): Html | undefined {
+  const folder = baseUrl.endsWith("/") ? baseUrl : `${baseUrl}/`;
+  if (/^(?:\.{1,2}\/)+(?:[\w.~-]+\/)*$/.test(folder)) return attribute(folder);
+  if (folder.length > 500 || /[?#]/.test(folder)) return undefined;
+  return homeLink(folder);
+}
+
 const INSTALLABLE = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$/;
 
 /** The `id` of a package's row, which other pages link to; undefined when the name is none that a package may have. */

@@ -304,3 +304,23 @@ test("the policy names the hashes of the style sheet and script that stand in th
   new Script(inside("script"));
   assert.doesNotMatch(inside("script"), /innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval|<!--/);
 });
+
+test("files that lie elsewhere are linked to where they lie, and not at all where that can't be linked", () => {
+  const links = (baseUrl: string, count = 1) => {
+    const records = Array.from({ length: count }, (_, i) => record(`p${i}`, "1"));
+    const made = [...subdirPage({ channelName: "my-channel", subdir: "linux-64", records, baseUrl })].join("");
+    return attributesOf(htmlTokens(made), "href").filter((href) => href.endsWith(".conda"));
+  };
+  assert.deepEqual(links("https://cdn.example/ch/linux-64/"), ["https://cdn.example/ch/linux-64/p0-1-h0_0.conda"]);
+  assert.deepEqual(links("https://cdn.example/ch/linux-64"), ["https://cdn.example/ch/linux-64/p0-1-h0_0.conda"]);
+  assert.deepEqual(links("../../pool/linux-64/"), ["../../pool/linux-64/p0-1-h0_0.conda"]);
+  for (const odd of [
+    "javascript:alert(1)//",
+    "//evil.example/",
+    "https://me:pw@cdn.example/",
+    "https://x.example/?q=",
+    "../a b/",
+  ])
+    assert.deepEqual(links(odd), [], odd);
+  assert.equal(links("https://cdn.example/", MAX_FILES_SHOWN + 1).length, MAX_FILES_SHOWN + 1);
+});

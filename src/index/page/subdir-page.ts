@@ -6,6 +6,7 @@ import {
   countText,
   dayText,
   fileLink,
+  folderLink,
   type Html,
   html,
   join,
@@ -46,7 +47,8 @@ interface Entry {
 
 /**
  * A subdir's `index.html`, piece by piece: a row for each package name, with its newest version, that version's newest
- * file's size, the day of its latest file and how many there are; below the row its files. All links are relative.
+ * file's size, the day of its latest file and how many there are; below the row its files. All links are relative, but for those
+ * to files that lie elsewhere.
  * Same records, same bytes, whatever their order.
  *
  * A page stays light by telling less of more:
@@ -62,11 +64,14 @@ export function* subdirPage(options: {
   readonly channelName: string;
   readonly subdir: string;
   readonly records: Iterable<PageRecord>;
+  /** Where packages lie when not beside the page: the index's `base_url`. */
+  readonly baseUrl?: string;
   readonly compareVersions?: CompareVersions;
 }): Generator<string> {
   const compare = totalOrder(options.compareVersions ?? naturalOrder);
   const seen = collect(options.records, compare);
-  yield* chunks(pieces(options.channelName, options.subdir, seen, compare));
+  const base = options.baseUrl === undefined ? html`` : folderLink(options.baseUrl);
+  yield* chunks(pieces(options.channelName, options.subdir, seen, { compare, base }));
 }
 
 interface Collected {
@@ -133,7 +138,20 @@ function later(a: number | undefined, b: number | undefined): number | undefined
   return a === undefined || (b !== undefined && b > a) ? b : a;
 }
 
-function* pieces(channelName: string, subdir: string, seen: Collected, compare: CompareVersions): Generator<string> {
+/** What rows are made with. */
+interface Ways {
+  readonly compare: CompareVersions;
+  /** What goes before a file's name in its link; undefined where files can't be linked. */
+  readonly base: Html | undefined;
+}
+
+/** What the files of a row are linked with. */
+interface Links extends Ways {
+  /** Packages that have a row. */
+  readonly names: ReadonlySet<string>;
+}
+
+function* pieces(channelName: string, subdir: string, seen: Collected, ways: Ways): Generator<string> {
   const { entries, files } = seen;
   const extent: Extent = files <= MAX_FILES_SHOWN ? "files" : entries.length <= MAX_NAMES_TOLD ? "newest" : "links";
   const frame: Frame = {
@@ -158,7 +176,7 @@ function* pieces(channelName: string, subdir: string, seen: Collected, compare: 
       extent === "links"
         ? { heading: html`File`, numeric: true }
         : { heading: html`Files`, numeric: true, sort: "count" };
-    yield* packageList(extent === "links" ? "links" : "plain", [...COLUMNS, last], rows(entries, extent, compare));
+    yield* packageList(extent === "links" ? "links" : "plain", [...COLUMNS, last], rows(entries, extent, ways));
   }
   yield closing(frame);
 }
@@ -169,12 +187,12 @@ function note(extent: Extent, files: number): Html {
   return html`<p class="note">With ${countText(files)} files this page tells of each package its ${what}; <a href="repodata.json">the index</a> has them all.</p>\n`;
 }
 
-function* rows(entries: readonly Entry[], extent: Extent, compare: CompareVersions): Generator<Html> {
-  const ranks = ranksOf(entries.map(versionOf), compare);
-  const names = new Set(extent === "links" ? [] : entries.map((entry) => entry.name));
+function* rows(entries: readonly Entry[], extent: Extent, ways: Ways): Generator<Html> {
+  const ranks = ranksOf(entries.map(versionOf), ways.compare);
+  const links = { ...ways, names: new Set(extent === "links" ? [] : entries.map((entry) => entry.name)) };
   for (const entry of entries) {
     const rank = ranks.get(versionOf(entry)) as number;
-    yield extent === "links" ? bareRow(entry, rank) : row(entry, rank, extent, names);
+    yield extent === "links" ? bareRow(entry, rank, links) : row(entry, rank, extent, links);
   }
 }
 
@@ -182,20 +200,20 @@ function versionOf(entry: Entry): string {
   return (entry.files[0] as PageRecord).version;
 }
 
-function row(entry: Entry, rank: number, extent: "files" | "newest", names: ReadonlySet<string>): Html {
+function row(entry: Entry, rank: number, extent: "files" | "newest", links: Links): Html {
   const [newest, ...others] = entry.files as [PageRecord, ...PageRecord[]];
   const id = rowId(entry.name);
   const details =
     extent === "files"
-      ? versions(entry.files, names)
-      : html`<h3>${shown(newest.version, 100)}</h3><ul class="files">${fileItem(newest, names)}</ul>${moreBuilds(others)}`;
+      ? versions(entry.files, links)
+      : html`<h3>${shown(newest.version, 100)}</h3><ul class="files">${fileItem(newest, links)}</ul>${moreBuilds(others, links)}`;
   return html`<tr${id ? html` id="${id}"` : html``} data-v="${rank}"><td><details><summary>${shown(entry.name, 100)}</summary><div class="more">${details}</div></details>${cells(entry)}<td>${countText(entry.count)}\n`;
 }
 
 /** As little as a row can be; the script finds it without an id and adds the install lines. */
-function bareRow(entry: Entry, rank: number): Html {
+function bareRow(entry: Entry, rank: number, links: Links): Html {
   const { fileName } = entry.files[0] as PageRecord;
-  const link = linked(fileName, html`.${shown(formatOf(fileName) ?? "", 9)}`);
+  const link = linked(fileName, html`.${shown(formatOf(fileName) ?? "", 9)}`, links);
   return html`<tr data-v=${rank}><td>${shown(entry.name, 100)}${cells(entry)}<td>${link}\n`;
 }
 
@@ -205,11 +223,11 @@ function cells(entry: Entry): Html {
 }
 
 /** Files by version: the newest one's in the open, each older one's folded. */
-function versions(files: readonly PageRecord[], names: ReadonlySet<string>): Html {
+function versions(files: readonly PageRecord[], links: Links): Html {
   const groups = Map.groupBy(files, (file) => file.version);
   return join(
     [...groups].map(([version, group], i) => {
-      const items = html`<ul class="files">${join(group.map((file) => fileItem(file, names)))}</ul>`;
+      const items = html`<ul class="files">${join(group.map((file) => fileItem(file, links)))}</ul>`;
       return i === 0
         ? html`<h3>${shown(version, 100)}</h3>${items}`
         : html`<details class="old"><summary>${shown(version, 100)} <small class="meta">${counted(group.length, "file", "files")}</small></summary>${items}</details>`;
@@ -217,7 +235,7 @@ function versions(files: readonly PageRecord[], names: ReadonlySet<string>): Htm
   );
 }
 
-function fileItem(file: PageRecord, names: ReadonlySet<string>): Html {
+function fileItem(file: PageRecord, links: Links): Html {
   const facts = [
     sizeText(file.size),
     dayText(milliseconds(file.timestamp)),
@@ -226,7 +244,7 @@ function fileItem(file: PageRecord, names: ReadonlySet<string>): Html {
   ];
   const meta = join(facts.filter(Boolean).map((fact) => html`<span>${fact}</span>`));
   const sum = file.sha256 === undefined ? html`` : html`<code class="sum">sha256 ${shown(file.sha256, 64)}</code>`;
-  return html`<li>${linked(file.fileName, shown(file.fileName, 260))} <span class="meta">${meta}</span>${depends(file.depends, names)}${sum}</li>`;
+  return html`<li>${linked(file.fileName, shown(file.fileName, 260), links)} <span class="meta">${meta}</span>${depends(file.depends, links.names)}${sum}</li>`;
 }
 
 function depends(specs: readonly string[], names: ReadonlySet<string>): Html {
@@ -244,19 +262,19 @@ function dependency(spec: string, names: ReadonlySet<string>): Html {
   return html`<a href="#${id}">${shown(name, 100)}</a>${shown(spec.slice(name.length), 160)}`;
 }
 
-function moreBuilds(files: readonly PageRecord[]): Html {
+function moreBuilds(files: readonly PageRecord[], links: Links): Html {
   if (files.length === 0) return html``;
-  return html`<ul class="builds" aria-label="More builds">${join(files.map((file) => html`<li>${shortLink(file)}`))}</ul>`;
+  return html`<ul class="builds" aria-label="More builds">${join(files.map((file) => html`<li>${shortLink(file, links)}`))}</ul>`;
 }
 
 /** A link that says only what tells one build from another. */
-function shortLink(file: PageRecord): Html {
+function shortLink(file: PageRecord, links: Links): Html {
   const stem = `${file.name}-${file.version}-`;
   const short = file.fileName.startsWith(stem) ? file.fileName.slice(stem.length) : file.fileName;
-  return linked(file.fileName, shown(short, 100));
+  return linked(file.fileName, shown(short, 100), links);
 }
 
-function linked(fileName: string, text: Html): Html {
+function linked(fileName: string, text: Html, { base }: Ways): Html {
   const link = fileLink(fileName);
-  return link === undefined ? text : html`<a href="${link}">${text}</a>`;
+  return link === undefined || base === undefined ? text : html`<a href="${base}${link}">${text}</a>`;
 }
