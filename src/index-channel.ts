@@ -1,16 +1,18 @@
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { publishChannelFiles } from "./channel-files.ts";
-import { formatOf } from "./conda/file-name.ts";
+import { formatOf, isPackageName } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import type { Settings } from "./config/settings.ts";
-import { isInterruption } from "./errors.ts";
+import { isInterruption, type MirrorError, type PackageCode, PackageError } from "./errors.ts";
 import type { IndexEvent, IndexReport } from "./events.ts";
 import { infoValue, liesElsewhere } from "./index/index-info.ts";
 import type { Patch } from "./index/patch.ts";
 import { eachRecord, findRecord } from "./index/repodata.ts";
-import { type ChannelOptions, cachePath, openChannel, subdirsOf } from "./open-channel.ts";
+import { type ChannelOptions, cachePath, openChannel } from "./open-channel.ts";
+import { subdirsOf } from "./subdirs-of.ts";
 import { type FileCache, openFileCache, type ReadFile } from "./survey/file-cache.ts";
 import { readPatches } from "./survey/patches.ts";
 import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
@@ -46,11 +48,12 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
   const warn = (message: string) => options.onEvent?.({ type: "warning", message });
   try {
     const { settings, store } = await openChannel(options, held, warn);
+    const subdirs = await subdirsOf(store, options.subdirs ?? [], warn);
     const run = await openRun(store, settings, options, held);
     const wishes = new Map<string, SubdirWish>();
     const looked = new Map<string, Looked>();
     const patches = options.patch === undefined ? new Map<string, Patch>() : await readPatches(options.patch, warn);
-    for (const subdir of await subdirsOf(store, options.subdirs ?? [], warn)) {
+    for (const subdir of subdirs) {
       const surveyed = run.signal.aborted ? undefined : await unlessInterrupted(survey(subdir, run), run);
       // What was read of other subdirs is indexed.
       if (!surveyed) break;
@@ -197,6 +200,7 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
     const from = await readIndexFile(store, `${subdir}/${UNPATCHED}`, signal);
     if (from) for (const { fileName } of eachRecord(from.index)) if (!listed.has(fileName)) missing.add(fileName);
   }
+  const unreadable = leadingNowhere(subdir, missing, run);
   run.counts.removed += missing.size;
   cache.forget(
     subdir,
@@ -207,9 +211,31 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
     wish: { additions, missing, remove: refused, ...(await knownRunExports(subdir, run)) },
     files,
     indexed: jsonVersion,
-    whole: additions.length + refused.size === toRead.length,
+    whole: unreadable === 0 && additions.length + refused.size === toRead.length,
     elsewhere,
   };
+}
+
+/**
+ * Takes packages out of those that are missing which are links to where nothing is: a disk with a pool of packages may not be there
+ * at the moment. They are told of, and their records stay. Gives how many there are.
+ */
+function leadingNowhere(subdir: string, missing: Set<string>, { store, failed }: Run): number {
+  if (store.folder === undefined) return 0;
+  let found = 0;
+  for (const fileName of missing) {
+    const path = join(store.folder, subdir, fileName);
+    if (!isPackageName(fileName) || !lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) continue;
+    missing.delete(fileName);
+    found++;
+    const error = new PackageError("UNREADABLE", {
+      what: `${subdir}/${fileName}: could not be read`,
+      why: "it is a link that leads nowhere",
+      next: "its record stays as it is; bring back what it leads to, or remove the link, and run index again",
+    });
+    failed.push({ subdir, fileName, error });
+  }
+  return found;
 }
 
 /** Warns of files that are passed over, since their records were taken out. */
@@ -263,13 +289,21 @@ async function readAll(
       for (const w of one.warnings) run.emit({ type: "warning", message: `${subdir}/${fileName}: ${w}` });
       run.counts.read++;
     } else {
-      run.failed.push({ subdir, fileName, error: one.error });
+      const error = inSubdir(subdir, fileName, one.error);
+      run.failed.push({ subdir, fileName, error });
       // A file that could not be looked at may be fine; of one that is no package clients must not hear.
       if (one.error.code !== "UNREADABLE" && one.error.code !== "CHANGED") refused.add(fileName);
     }
-    run.emit({ type: "read", subdir, fileName, ...(one.ok ? {} : { error: one.error }) });
+    run.emit({ type: "read", subdir, fileName, ...(one.ok ? {} : { error: inSubdir(subdir, fileName, one.error) }) });
   }
   return { additions, files, refused };
+}
+
+/** An error about a package with the folder that it lies in: two subdirs may have files of one name. */
+function inSubdir(subdir: string, fileName: string, error: MirrorError): MirrorError {
+  if (!(error instanceof PackageError) || !error.what.startsWith(fileName)) return error;
+  const { code, what, why, next, cause } = error;
+  return new PackageError(code as PackageCode, { what: `${subdir}/${what}`, why, next, cause });
 }
 
 async function* surveyed(copies: AsyncIterable<Copies>, subdir: string, run: Run): AsyncGenerator<Surveyed> {

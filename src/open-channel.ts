@@ -1,8 +1,7 @@
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Clients, openClients, s3Of } from "./clients.ts";
-import { formatOf, isSubdir } from "./conda/file-name.ts";
+import { isSubdir } from "./conda/file-name.ts";
 import { loadSettings } from "./config/load.ts";
 import type { Settings } from "./config/settings.ts";
 import { TargetError, UsageError } from "./errors.ts";
@@ -68,35 +67,6 @@ export function noChannel(where: string, why = "there is no folder of that name"
 export async function cachePath(store: Store): Promise<string | undefined> {
   const corner = await store.corner();
   return corner === undefined ? undefined : join(corner, "files.db");
-}
-
-/**
- * The subdirs of a channel, or those of them that are asked for; what has no subdir's name is told of.
- * @throws UsageError BAD_FLAG for one that is not there
- */
-export async function subdirsOf(
-  store: Store,
-  asked: readonly string[],
-  warn: (message: string) => void,
-): Promise<string[]> {
-  const folders = await store.folders();
-  const there = folders.filter(isSubdir);
-  if (store.folder === undefined && folders.length === 0) throw noChannel(store.where, "nothing lies there");
-  checkAsked(asked, there);
-  // In a folder above its subdirs, or in a subdir that was taken for the channel.
-  if (store.folder !== undefined && (await readdir(store.folder)).some(formatOf))
-    warn(
-      `packages that lie right in ${store.where} are left out: they belong into its subdirs (noarch or <os>-<arch>)`,
-    );
-  for (const folder of folders) {
-    if (isSubdir(folder) || folder.startsWith(".")) continue;
-    for await (const file of store.list(folder)) {
-      if (!formatOf(file.path)) continue;
-      warn(`${folder}/ holds packages and is left out: it has no subdir's name (noarch or <os>-<arch>)`);
-      break;
-    }
-  }
-  return asked.length > 0 ? [...new Set(asked)] : there;
 }
 
 /** @throws UsageError BAD_FLAG for a subdir that is asked for and not there */

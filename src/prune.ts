@@ -7,9 +7,10 @@ import { InterruptedError, isInterruption, TargetError, UsageError } from "./err
 import type { PlannedStep, PruneEvent, PruneReport } from "./events.ts";
 import { letGo, letGoIndex } from "./index/let-go.ts";
 import { emptyRepodata } from "./index/repodata.ts";
-import { type ChannelOptions, cachePath, openChannel, subdirsOf } from "./open-channel.ts";
+import { type ChannelOptions, cachePath, openChannel } from "./open-channel.ts";
 import { type PrunedSubdir, pruneIndex } from "./prune-subdir.ts";
 import { guardOne, mostOf } from "./removal.ts";
+import { subdirsOf } from "./subdirs-of.ts";
 import { openFileCache } from "./survey/file-cache.ts";
 import { RUN_EXPORTS, UNPATCHED } from "./target/ahead.ts";
 import { publish } from "./target/channel.ts";

@@ -373,7 +373,7 @@ test("index: exit codes, the one JSON document, failures in three parts, and swi
   writeFileSync(join(cwd, "c/noarch/broken-1-0.conda"), "no package");
   const failed = await cliRun(["index", "c", "--json"], { cwd });
   assert.equal(failed.code, 1);
-  assert.match(failed.err, /error: broken-1-0.conda: not a conda package\n {2}its name says .conda/);
+  assert.match(failed.err, /error: noarch\/broken-1-0.conda: not a conda package\n {2}its name says .conda/);
   const report = JSON.parse(failed.out) as Record<string, unknown>;
   assert.deepEqual([report["read"], report["kept"], report["exitCode"]], [1, 0, 1]);
   assert.equal((await cliRun(["index", "nowhere"], { cwd })).code, 3);

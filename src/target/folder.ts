@@ -81,7 +81,7 @@ export async function openFolder(path: string): Promise<Store> {
         throw refuse(e);
       });
       return entries
-        .filter((e) => e.isDirectory() || e.isSymbolicLink())
+        .filter((e) => e.isDirectory() || (e.isSymbolicLink() && leadsToFolder(join(root, e.name))))
         .map((e) => e.name)
         .sort();
     },
@@ -237,6 +237,10 @@ export async function openFolder(path: string): Promise<Store> {
       staging = undefined;
     },
   };
+}
+
+function leadsToFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** How many files are asked for before other work gets a turn. */
