@@ -5,6 +5,7 @@ import { channeldata, channeldataWithout } from "./index/channeldata.ts";
 import { infoValue, liesElsewhere } from "./index/index-info.ts";
 import type { PackageFacts } from "./index/package-facts.ts";
 import { channelPage, type PackageSummary, type SubdirSummary } from "./index/page/channel-page.ts";
+import { isOurPage } from "./index/page/frame.ts";
 import { type PageRecord, pageRecord } from "./index/page/page-record.ts";
 import { subdirPage } from "./index/page/subdir-page.ts";
 import { placesByName } from "./index/record-names.ts";
@@ -21,11 +22,14 @@ export interface ChannelJob {
   readonly published: readonly PublishedSubdir[];
   readonly channeldata: boolean;
   readonly html: boolean;
+  /** Whether those that are switched off go where the index has changed: they would tell of what is gone. */
+  readonly removesStale?: true;
   /**
-   * Given where packages went from the channel: called when `channeldata.json` can't be made anew, since not all packages were
-   * read. Then what is gone is taken out of the one that is there.
+   * Called when `channeldata.json` can't be made anew, since that many packages were not read. What is gone is taken out of the one
+   * that is there.
    */
-  readonly unread?: () => void;
+  readonly unread: (packages: number) => void;
+  readonly warn: (message: string) => void;
 }
 
 /** Brings the files at the top of a channel that packages went from up to date, where they are there. */
@@ -33,16 +37,14 @@ export async function updateChannelFiles(
   job: Pick<ChannelJob, "store" | "cache" | "published">,
   warn: (message: string) => void,
 ): Promise<string[]> {
-  const [channeldata, html] = await Promise.all(
-    ["channeldata.json", "index.html"].map(async (path) => (await job.store.stat(path)) !== undefined),
-  );
+  const channeldata = (await job.store.stat("channeldata.json")) !== undefined;
+  const page = await job.store.get("index.html");
+  const html = page !== undefined && isOurPage(page.bytes);
   const unread = () =>
     warn(
       "channeldata.json tells of packages that were not read here: what is gone is taken out, run index to make it anew",
     );
-  return channeldata || html
-    ? publishChannelFiles({ ...job, channeldata: channeldata === true, html: html === true, unread })
-    : [];
+  return channeldata || html ? publishChannelFiles({ ...job, channeldata, html, unread, warn }) : [];
 }
 
 /**
@@ -60,8 +62,15 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
     return index;
   };
   const written: string[] = [];
+  if (job.removesStale) await removeSwitchedOff(job);
   const write = async (path: string, content: () => Iterable<Uint8Array>): Promise<void> => {
     if (await holds(store, path, content())) return;
+    if (path.endsWith(".html") && (await isForeignPage(store, path))) {
+      job.warn(
+        `${path} is none of our pages and stays as it is: move it away to have one made, or switch write_html off`,
+      );
+      return;
+    }
     await store.put(path, content(), "any");
     written.push(path);
   };
@@ -79,11 +88,9 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
   };
   let facts: Uint8Array | undefined;
   if (job.channeldata && !(await upToDate("channeldata.json"))) {
-    facts = await makeChanneldata(job.cache, subdirs, indexOf);
-    if (!facts && job.unread) {
-      facts = await withoutGone(store, subdirs, indexOf);
-      if (facts) job.unread();
-    }
+    const made = await makeChanneldata(job.cache, subdirs, indexOf);
+    facts = made.bytes ?? (await withoutGone(store, subdirs, indexOf));
+    if (made.unread > 0) job.unread(made.unread);
     if (facts) await writeTop("channeldata.json", () => [facts as Uint8Array]);
   }
   if (job.html) {
@@ -118,6 +125,23 @@ export async function publishChannelFiles(job: ChannelJob): Promise<string[]> {
   return written;
 }
 
+async function isForeignPage(store: Store, path: string): Promise<boolean> {
+  const stored = await store.get(path);
+  return stored !== undefined && !isOurPage(stored.bytes);
+}
+
+/** Removes what is switched off where this run changed the index that it tells of; pages only when they are ours. */
+async function removeSwitchedOff({ store, published, channeldata, html, warn }: ChannelJob): Promise<void> {
+  const changed = published.filter((p) => p.written.includes(`${p.subdir}/repodata.json`));
+  if (changed.length === 0) return;
+  const pages = ["index.html", ...changed.map((p) => `${p.subdir}/index.html`)];
+  for (const path of [...(channeldata ? [] : ["channeldata.json"]), ...(html ? [] : pages)]) {
+    if (!(await store.stat(path)) || (path.endsWith(".html") && (await isForeignPage(store, path)))) continue;
+    await store.remove(path);
+    warn(`${path} was removed: it is not among the files this run writes, and would tell of what is gone`);
+  }
+}
+
 interface IndexedSubdir {
   readonly subdir: string;
   /** The version of its `repodata.json`. */
@@ -134,12 +158,12 @@ async function indexedSubdirs({ store, published }: ChannelJob): Promise<Indexed
   return [...versions].sort(([a], [b]) => (a < b ? -1 : 1)).map(([subdir, version]) => ({ subdir, version }));
 }
 
-/** Undefined when the channel lists packages that were not read: channeldata.json must tell of all or of none. */
+/** None when the channel lists packages that were not read: channeldata.json must tell of all or of none. */
 async function makeChanneldata(
   cache: FileCache,
   subdirs: readonly IndexedSubdir[],
   indexOf: (subdir: string) => Promise<Repodata>,
-): Promise<Uint8Array | undefined> {
+): Promise<{ readonly bytes?: Uint8Array; readonly unread: number }> {
   const found: PackageFacts[] = [];
   let listed = 0;
   for (const { subdir } of subdirs) {
@@ -151,12 +175,9 @@ async function makeChanneldata(
       found.push(JSON.parse(facts) as PackageFacts);
     }
   }
-  if (listed > 0) return undefined;
-  return channeldata(
-    found,
-    subdirs.map((s) => s.subdir),
-    await loadVersions(),
-  );
+  if (listed > 0) return { unread: listed };
+  const names = subdirs.map((s) => s.subdir);
+  return { bytes: channeldata(found, names, await loadVersions()), unread: 0 };
 }
 
 /** The `channeldata.json` that is there, without what no subdir lists any more; undefined where it can't be read. */

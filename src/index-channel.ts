@@ -1,7 +1,7 @@
 import { existsSync, lstatSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { publishChannelFiles } from "./channel-files.ts";
+import { type ChannelJob, publishChannelFiles } from "./channel-files.ts";
 import { formatOf, isPackageName } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
@@ -75,9 +75,20 @@ export async function indexChannel(options: IndexOptions): Promise<IndexReport> 
       run.cache.remember(p.subdir, seen?.files ?? [], covered);
     }
     const { write_channeldata, write_html } = settings;
-    const job = { store, cache: run.cache, published, channeldata: write_channeldata, html: write_html };
-    const written =
-      !nothing && (write_channeldata || write_html) ? await store.exclusive(() => publishChannelFiles(job)) : [];
+    const job: ChannelJob = {
+      store,
+      cache: run.cache,
+      published,
+      channeldata: write_channeldata,
+      html: write_html,
+      removesStale: true,
+      unread: (packages) =>
+        warn(
+          `channeldata.json is not brought up to date, but for what is gone: of the packages that are listed, ${packages} were not read (they lie elsewhere, in subdirs that were left out, or could not be read)`,
+        ),
+      warn,
+    };
+    const written = nothing ? [] : await store.exclusive(() => publishChannelFiles(job));
     return report(run, published, written, began);
   } finally {
     // What was opened last is closed first.

@@ -21,6 +21,14 @@ const POLICY = trusted(
   ].join("; "),
 );
 
+/** By this a page is known as ours: one that somebody made by hand is not written over. */
+const GENERATOR = trusted('<meta name="generator" content="meso-forge-mirror">');
+
+/** Whether a file is a page that we made. */
+export function isOurPage(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.subarray(0, 4096)).includes(GENERATOR);
+}
+
 const ICON = trusted(
   "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='none' stroke='%230a8a73' stroke-width='1.6' stroke-linejoin='round' d='M8 1.5 14 4.8v6.4L8 14.5 2 11.2V4.8zM2 4.8 8 8l6-3.2M8 8v6.5'/%3E%3C/svg%3E",
 );
@@ -57,6 +65,7 @@ export function opening(frame: Frame): Html {
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${POLICY}">
+${GENERATOR}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="referrer" content="no-referrer">
 <title>${titleText(frame.title)}</title>
