@@ -1,6 +1,5 @@
-import { existsSync, lstatSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import { type ChannelJob, publishChannelFiles } from "./channel-files.ts";
 import { formatOf, isPackageName } from "./conda/file-name.ts";
 import { recordFacts } from "./conda/record-facts.ts";
@@ -19,6 +18,7 @@ import { openReaders, type Readers, type Surveyed } from "./survey/readers.ts";
 import { type Copies, copiesOf } from "./survey-copies.ts";
 import { UNPATCHED } from "./target/ahead.ts";
 import { publish } from "./target/channel.ts";
+import { isDeadLink } from "./target/dead-link.ts";
 import { filesLeaving, lookOf, looksByName, openIndexState } from "./target/index-state.ts";
 import { readIndex, readIndexFile } from "./target/read-index.ts";
 import type { Store, StoredFile } from "./target/store.ts";
@@ -232,11 +232,9 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
  * at the moment. They are told of, and their records stay. Gives how many there are.
  */
 function leadingNowhere(subdir: string, missing: Set<string>, { store, failed }: Run): number {
-  if (store.folder === undefined) return 0;
   let found = 0;
   for (const fileName of missing) {
-    const path = join(store.folder, subdir, fileName);
-    if (!isPackageName(fileName) || !lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) continue;
+    if (!isPackageName(fileName) || !isDeadLink(store, `${subdir}/${fileName}`)) continue;
     missing.delete(fileName);
     found++;
     const error = new PackageError("UNREADABLE", {

@@ -1,4 +1,5 @@
 import { updateChannelFiles } from "./channel-files.ts";
+import { type RecordFacts, recordFacts } from "./conda/record-facts.ts";
 import { indexFilesOf } from "./config/index-files.ts";
 import type { Settings } from "./config/settings.ts";
 import { asMirrorError, isInterruption, MirrorError, TargetError } from "./errors.ts";
@@ -132,13 +133,14 @@ async function mendSubdir(
   }
   try {
     const lacking = await lackingIn(subdir, forms, work);
-    const additions = await surveyed(
+    const read = await surveyed(
       subdir,
-      new Set([...unlisted.map((f) => f.fileName), ...lacking]),
+      new Set([...unlisted.map((f) => f.fileName), ...lacking.keys()]),
       findings,
       work,
       fates,
     );
+    const additions = read.filter((a) => isAsListed(a, lacking.get(a.fileName)));
     const broken = await stillBroken(subdir, going, work);
     const doubted = new Set(forms.map((f) => f.fileName));
     const files = await filesOf(subdir, subdirs, doubted, additions.length + broken.size + made.length > 0, work);
@@ -201,10 +203,14 @@ async function stillBroken(
 }
 
 /** Listed packages of which a file of the index that has to tell of all tells nothing. One that can't be read is set aside. */
-async function lackingIn(subdir: string, forms: readonly Finding[], work: Mending): Promise<Set<string>> {
+async function lackingIn(
+  subdir: string,
+  forms: readonly Finding[],
+  work: Mending,
+): Promise<ReadonlyMap<string, RecordFacts>> {
   const { audit } = work;
   const { store, signal } = audit;
-  const lacking = new Set<string>();
+  const lacking = new Map<string, RecordFacts>();
   for (const name of [RUN_EXPORTS, UNPATCHED]) {
     const about = forms.find((f) => f.fileName === name);
     if (!about) continue;
@@ -212,18 +218,26 @@ async function lackingIn(subdir: string, forms: readonly Finding[], work: Mendin
     if (!index) continue;
     if (about.code === "FORM_DIFFERS") {
       const form = await readIndexFile(store, `${subdir}/${name}`, signal);
-      for (const { fileName } of eachRecord(index))
-        if (form && !findRecord(form.index, fileName)) lacking.add(fileName);
+      for (const { fileName, record } of eachRecord(index))
+        if (form && !findRecord(form.index, fileName)) lacking.set(fileName, recordFacts(record));
       if (form) letGoIndex(form.index);
     } else if (name === RUN_EXPORTS) {
       const kept = await keepCopy(audit, `${subdir}/${name}`, work.now);
       if (kept !== undefined) work.quarantined.push(kept);
       await store.remove(`${subdir}/${name}`, signal);
-      for (const { fileName } of eachRecord(index)) lacking.add(fileName);
+      for (const { fileName, record } of eachRecord(index)) lacking.set(fileName, recordFacts(record));
     }
     letGoIndex(index);
   }
   return lacking;
+}
+
+/** Whether a package that was read is the one that its record is of, where it has one: a quick look has not seen its bytes. */
+function isAsListed({ sha256, record }: Addition, listed: RecordFacts | undefined): boolean {
+  if (!listed) return true;
+  return listed.sha256 === undefined
+    ? listed.md5 !== undefined && listed.md5 === recordFacts(record).md5
+    : listed.sha256 === sha256;
 }
 
 /** Reads packages as `index` does; those that are known to be missing or damaged are not read. */

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { indexFilesOf } from "../src/config/index-files.ts";
 import { loadSettings } from "../src/config/load.ts";
-import { type VerifyEvent, type VerifyOptions, verify } from "../src/main.ts";
+import { indexChannel, type VerifyEvent, type VerifyOptions, verify } from "../src/main.ts";
 import { publish } from "../src/target/channel.ts";
 import { openFolder } from "../src/target/folder.ts";
 import type { Store } from "../src/target/store.ts";
@@ -121,9 +121,38 @@ test("links to nothing, as to a disk that is not mounted, cost no record", async
     symlinkSync("round-1-0.conda", path("round-1-0.conda"));
     const report = await giveUp(channel, { quick });
     assert.deepEqual([seen(report), report.exitCode], [all.map((f) => `PACKAGE_UNREADABLE linux-64/${f}`), 1]);
-    assert.match(report.findings[0]?.why ?? "", /a link that leads to nothing/);
+    assert.match(report.findings[0]?.why ?? "", /a link that leads nowhere/);
     assert.deepEqual(listed(channel, "linux-64"), all);
+    const indexed = await indexChannel({ channel, env: {}, threads: 1 });
+    assert.deepEqual(
+      [indexed.exitCode, indexed.failed.map((f) => `${f.error.code} ${f.fileName}`), listed(channel, "linux-64")],
+      [1, all.map((f) => `UNREADABLE ${f}`), all],
+    );
+    rmSync(path(c.fileName));
+    renameSync(`${channel}-aside`, path(c.fileName));
+    rmSync(path(b.fileName));
+    assert.equal((await indexChannel({ channel, env: {}, threads: 1 })).exitCode, 0);
+    assert.deepEqual(listed(channel, "linux-64"), [c.fileName]);
   }
+});
+
+test("what a quick look has not seen to be damaged changes no record where other files of the index are mended", async () => {
+  const channel = copyOf(whole);
+  const record = () => repodata(channel, "linux-64")["packages.conda"][c.fileName];
+  const before = record();
+  writeFileSync(
+    join(channel, "linux-64/run_exports.json"),
+    '{"info":{"subdir":"linux-64"},"packages":{},"packages.conda":{}}',
+  );
+  // A byte of its payload: what it says of itself can be read all the same.
+  const other = buildConda({ name: "c", subdir: "linux-64", depends: ["a"], files: { "x.txt": "y" } });
+  writeFileSync(join(channel, "linux-64", c.fileName), other.bytes);
+  const path = join(channel, "linux-64/repodata.json");
+  writeFileSync(path, readFileSync(path, "utf8").replace(`"size":${c.bytes.length}`, `"size":${other.bytes.length}`));
+  const sized = { ...before, size: other.bytes.length };
+  await verify({ channel, env: {}, quick: true, repair: true });
+  assert.deepEqual(record(), sized);
+  assert.ok(seen(await audit(channel)).includes(`PACKAGE_DAMAGED linux-64/${c.fileName}`));
 });
 
 test("a folder in a package's place keeps no other file from being set aside, and stays", async () => {

@@ -220,6 +220,7 @@ export async function asNoted(
 async function removePackages(job: SubdirJob, files: Unlisted): Promise<ReadonlyMap<string, StoredFile>> {
   const { store, subdir, wish, signal } = job;
   const packages = await asNoted(store, subdir, files, signal);
+  // A look may be the same within a second.
   for (const [fileName, { version }] of packages) {
     const seen = wish.broken?.get(fileName);
     if (seen && seen.version !== version) packages.delete(fileName);

@@ -1,4 +1,3 @@
-import { lstatSync } from "node:fs";
 import { mkdir, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatOf } from "../conda/file-name.ts";
@@ -7,6 +6,7 @@ import { TransferError } from "../errors.ts";
 import type { IndexRecord } from "../index/index-record.ts";
 import { findRecord } from "../index/repodata.ts";
 import { UNPATCHED } from "../target/ahead.ts";
+import { isDeadLink } from "../target/dead-link.ts";
 import { OWN_FOLDER } from "../target/folder.ts";
 import { atWorkSince } from "../target/incoming.ts";
 import { readIndexFile } from "../target/read-index.ts";
@@ -67,9 +67,8 @@ export async function packageFindings(
   const found: Finding[] = [];
   const missing = (fileName: string, detail = "there is no such file") => {
     if (view.elsewhere) counts.elsewhere++;
-    // What it leads to may be on a disk that is not mounted.
-    else if (isLink(audit.store, subdir, fileName))
-      found.push(finding("PACKAGE_UNREADABLE", subdir, fileName, "it is a link that leads to nothing"));
+    else if (isDeadLink(audit.store, `${subdir}/${fileName}`))
+      found.push(finding("PACKAGE_UNREADABLE", subdir, fileName, "it is a link that leads nowhere"));
     else found.push(finding("PACKAGE_MISSING", subdir, fileName, detail));
   };
   function* present(): Generator<IndexRecord> {
@@ -109,11 +108,6 @@ export async function packageFindings(
   }
   signal.throwIfAborted();
   return found;
-}
-
-function isLink({ folder }: Store, subdir: string, fileName: string): boolean {
-  if (folder === undefined) return false;
-  return lstatSync(join(folder, subdir, fileName), { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 interface CheckedBatch {
