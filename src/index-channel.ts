@@ -150,6 +150,11 @@ interface Looked {
   readonly elsewhere: boolean;
 }
 
+/** In a folder one look tells whether shards were deleted; elsewhere that is asked for in portions, and verify does it. */
+function shardsToo({ folder }: Store): Pick<SubdirWish, "checkShards"> {
+  return folder === undefined ? {} : { checkShards: true };
+}
+
 /** How the notes on what was read tell which index lists it: where packages lie elsewhere that index lists maybe more. */
 function coveredAs(version: string, elsewhere: boolean): string {
   return elsewhere ? `${version} elsewhere` : version;
@@ -187,7 +192,8 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
     [...listed].every(([fileName, version]) => unchanged(fileName, version));
   if (same) {
     run.counts.kept += listed.size;
-    return { wish: { additions: [] }, files: [], indexed: indexed.version, whole: true, elsewhere: wasElsewhere };
+    const wish = { additions: [], ...shardsToo(store) };
+    return { wish, files: [], indexed: indexed.version, whole: true, elsewhere: wasElsewhere };
   }
   const { index, jsonVersion } = await readIndex(store, subdir, signal);
   // A run died that was about to take them out.
@@ -219,7 +225,7 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
   );
   const { additions, files, refused } = await readAll(subdir, toRead, listed, run);
   return {
-    wish: { additions, missing, remove: refused, ...(await knownRunExports(subdir, run)) },
+    wish: { additions, missing, remove: refused, ...shardsToo(store), ...(await knownRunExports(subdir, run)) },
     files,
     indexed: jsonVersion,
     whole: unreadable === 0 && additions.length + refused.size === toRead.length,

@@ -6,7 +6,7 @@ import { compressedBz2 } from "../src/index/compress.ts";
 import { type IndexOptions, indexChannel, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
-import { listed, repodata, temporary, written } from "./support/folders.ts";
+import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const a = buildConda({ name: "a" });
@@ -142,4 +142,19 @@ test("a compressed form of another program's index that holds the same stays whe
   written(join(channel, "noarch"), [b]);
   await index(channel);
   assert.ok(!existsSync(`${path}.bz2`));
+});
+
+test("shards that were deleted are made again, and nothing else is written", async () => {
+  const channel = await channelOf([a, b]);
+  const before = visible(channel);
+  const [one] = shardsOf(channel);
+  rmSync(join(channel, "noarch/shards", one as string));
+  const report = await index(channel);
+  assert.deepEqual(report.written, []);
+  assert.deepEqual(Object.keys(visible(channel)), Object.keys(before));
+  rmSync(join(channel, "noarch/shards"), { recursive: true });
+  rmSync(join(channel, "noarch", b.fileName));
+  await index(channel);
+  assert.equal(shardsOf(channel).length, 1);
+  assert.deepEqual((await index(channel)).written, []);
 });

@@ -14,7 +14,7 @@ import {
 } from "../index/shards.ts";
 import { found, free } from "./free.ts";
 import type { KnownRunExports } from "./publish-run-exports.ts";
-import { type NewFile, PreconditionFailed, type StoredFile } from "./store.ts";
+import { type NewFile, PreconditionFailed, type Store, type StoredFile } from "./store.ts";
 import { asSeen, type PublishOptions, SHARD_INDEX, type SubdirJob, writeFile } from "./subdir-job.ts";
 
 /**
@@ -153,6 +153,24 @@ export function unnamed(
 }
 
 const DAY = 24 * 60 * 60 * 1000;
+
+/** Whether the index of shards names one that is not there. One that can't be read is made anew anyway. */
+export async function lacksShards(store: Store, subdir: string, signal?: AbortSignal): Promise<boolean> {
+  const stored = await store.get(`${subdir}/${SHARD_INDEX}`, signal);
+  if (!stored) return false;
+  const there = new Set<string>();
+  const note = (fileName: string) => {
+    there.add(`${SHARD_FOLDER}/${fileName}`);
+    return false;
+  };
+  for await (const _ of store.list(`${subdir}/${SHARD_FOLDER}`, signal, note));
+  try {
+    for (const sha256 of (await readShardIndex(stored.bytes)).values()) if (!there.has(shardPath(sha256))) return true;
+    return false;
+  } catch {
+    return true;
+  }
+}
 
 /** The shards that are there and for which that holds. */
 export async function shardsThere(

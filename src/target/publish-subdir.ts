@@ -16,7 +16,7 @@ import { noteKept, removeLeft, WEEK } from "./leaving.ts";
 import { decide } from "./next-index.ts";
 import { publishCurrent } from "./publish-current.ts";
 import { publishRunExports } from "./publish-run-exports.ts";
-import { leaveShards, publishShards, removeUnnamed } from "./publish-shards.ts";
+import { lacksShards, leaveShards, publishShards, removeUnnamed } from "./publish-shards.ts";
 import { readIndex, readIndexFile } from "./read-index.ts";
 import { removeDoubtful, removeStale } from "./stale.ts";
 import type { StagedFile, Store } from "./store.ts";
@@ -56,7 +56,8 @@ export async function publishSubdir(
   signal?: AbortSignal,
 ): Promise<PublishedSubdir & { readonly state: SubdirState }> {
   const { files, warn } = options;
-  const asItWas = isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
+  const lacking = wish.checkShards === true && files.shards && (await lacksShards(store, subdir, signal));
+  const asItWas = !lacking && isEmpty(wish) && (await upToDate(store, subdir, state, options, signal));
   if (asItWas && state) {
     const { freed } = progress;
     const waiting = countLeaving(state);
@@ -97,7 +98,7 @@ export async function publishSubdir(
     signal,
     freed: progress.freed,
     // Shards tell of run exports too.
-    fresh: known && !exportsAhead && !wish.doubted ? state : undefined,
+    fresh: known && !exportsAhead && !wish.doubted && !lacking ? state : undefined,
     seen: seen || undefined,
     written: [],
     versions: {},

@@ -57,6 +57,8 @@ export interface SubdirWish {
    * only the files of records that go.
    */
   readonly removeFiles?: boolean | "gone";
+  /** Whether it is looked whether all shards are there that the index names; the others are made anew. */
+  readonly checkShards?: true;
   /** Whether shards that no index ever named are looked for. */
   readonly cleanUp?: true;
   /**
