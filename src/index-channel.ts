@@ -192,7 +192,8 @@ async function survey(subdir: string, run: Run): Promise<Looked> {
     [...listed].every(([fileName, version]) => unchanged(fileName, version));
   if (same) {
     run.counts.kept += listed.size;
-    const wish = { additions: [], ...shardsToo(store) };
+    const exported = run.settings.write_run_exports ? await knownRunExports(subdir, run) : {};
+    const wish = { additions: [], ...shardsToo(store), ...exported };
     return { wish, files: [], indexed: indexed.version, whole: true, elsewhere: wasElsewhere };
   }
   const { index, jsonVersion } = await readIndex(store, subdir, signal);

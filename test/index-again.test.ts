@@ -158,3 +158,33 @@ test("shards that were deleted are made again, and nothing else is written", asy
   assert.equal(shardsOf(channel).length, 1);
   assert.deepEqual((await index(channel)).written, []);
 });
+
+test("an empty file where an index should be is called that, and moved away it is made again", async () => {
+  const channel = await channelOf([a]);
+  const path = join(channel, "noarch/repodata.json");
+  const before = readFileSync(path);
+  for (const name of ["repodata.json", "run_exports.json"]) {
+    const file = join(channel, "noarch", name);
+    const was = readFileSync(file);
+    writeFileSync(file, "");
+    written(join(channel, "noarch"), [b]);
+    await assert.rejects(index(channel), { code: "BAD_INDEX", why: "it is an empty file" });
+    rmSync(join(channel, "noarch", b.fileName));
+    rmSync(file);
+    await index(channel);
+    assert.deepEqual(readFileSync(file), was, name);
+  }
+  assert.deepEqual(readFileSync(path), before);
+});
+
+test("run_exports.json that was deleted, or is switched on again, is made though no package changed", async () => {
+  const channel = await channelOf([buildConda({ name: "x", runExports: { weak: ["x >=1"] } })]);
+  const file = join(channel, "noarch/run_exports.json");
+  const was = readFileSync(file);
+  rmSync(file);
+  await index(channel, { settings: { write_run_exports: false } });
+  assert.ok(!existsSync(file));
+  await index(channel);
+  assert.deepEqual(readFileSync(file), was);
+  assert.deepEqual((await index(channel)).written, []);
+});

@@ -22,12 +22,15 @@ const COMPRESSED = [
 export async function readIndex(store: Store, subdir: string, signal?: AbortSignal): Promise<FoundIndex> {
   const json = `${subdir}/repodata.json`;
   let path = json;
+  let empty = false;
   try {
     const stored = await store.get(json, signal);
+    empty = stored?.bytes.length === 0;
     if (stored) return { index: known(store, json, scanned(store, json, stored)), jsonVersion: stored.version };
     for (const [suffix, decompressed] of COMPRESSED) {
       path = `${json}${suffix}`;
       const compressed = await store.get(path, signal);
+      empty = compressed?.bytes.length === 0;
       if (compressed) return { index: readRepodata(await decompressed(compressed.bytes)), jsonVersion: undefined };
     }
     path = `${subdir}/repodata_shards.msgpack.zst`;
@@ -35,7 +38,7 @@ export async function readIndex(store: Store, subdir: string, signal?: AbortSign
       throw new Error("it is the only index of this subdir, and repodata.json can't be made from it");
     return { index: emptyRepodata(subdir), jsonVersion: undefined };
   } catch (e) {
-    throw badIndex(store, path, e);
+    throw badIndex(store, path, e, empty);
   }
 }
 
@@ -76,16 +79,16 @@ export async function readIndexFile(store: Store, path: string, signal?: AbortSi
   try {
     return stored && { index: readRepodata(stored.bytes), version: stored.version };
   } catch (e) {
-    throw badIndex(store, path, e);
+    throw badIndex(store, path, e, stored?.bytes.length === 0);
   }
 }
 
-function badIndex(store: Store, path: string, e: unknown): unknown {
+function badIndex(store: Store, path: string, e: unknown, empty: boolean): unknown {
   if (e instanceof MirrorError || (e as Error).name === "AbortError") return e;
   return new TargetError("BAD_INDEX", {
     what: `${store.where}: ${path} can't be read`,
-    why: (e as Error).message,
-    next: "nothing was changed; restore it, or move it away to have the index built from the packages alone",
+    why: empty ? "it is an empty file" : (e as Error).message,
+    next: "nothing was changed; restore it, or move it away and run index: it is made from its compressed form where there is one, else from the packages",
     cause: e,
   });
 }
