@@ -81,7 +81,10 @@ export async function openFolder(path: string): Promise<Store> {
         throw refuse(e);
       });
       return entries
-        .filter((e) => e.isDirectory() || (e.isSymbolicLink() && leadsToFolder(join(root, e.name))))
+        .filter(
+          (e) =>
+            e.isDirectory() || (e.isSymbolicLink() && statNow(join(root, e.name), refused)?.isDirectory() === true),
+        )
         .map((e) => e.name)
         .sort();
     },
@@ -118,6 +121,8 @@ export async function openFolder(path: string): Promise<Store> {
         const s = await file.stat();
         return { version: versionOf(s), bytes: await readAll(file, s.size) };
       } catch (e) {
+        // A folder is no file of ours: whoever asked tells what is in the way.
+        if ((e as NodeJS.ErrnoException).code === "EISDIR") throw e;
         return refused(e);
       } finally {
         await file.close();
@@ -237,10 +242,6 @@ export async function openFolder(path: string): Promise<Store> {
       staging = undefined;
     },
   };
-}
-
-function leadsToFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 /** How many files are asked for before other work gets a turn. */
