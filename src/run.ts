@@ -243,7 +243,9 @@ async function openTargets(
   removal: Removal | undefined,
   context: TargetContext,
 ): Promise<Pick<Run, "targets" | "lost">> {
-  const texts = typeof options.target === "string" ? [options.target] : options.target;
+  const given = typeof options.target === "string" ? [options.target] : options.target;
+  // A cache goes without a path.
+  const texts = given.length > 0 ? given : [""];
   const { targetType: type } = options;
   if (options.apiKey !== undefined) checkKey(texts, type);
   if (options.attestations?.length) checkAttestations(texts, type);
@@ -252,7 +254,7 @@ async function openTargets(
   const targets: Target[] = [];
   const lost = new Map<Target, MirrorError>();
   try {
-    for (const text of texts.length > 0 ? texts : [""]) {
+    for (const text of texts) {
       const target = await openTarget(text, type, context).catch((e) => {
         if (e instanceof UsageError) throw e;
         const error = asMirrorError(e, redactUrl(text));

@@ -1,7 +1,7 @@
 // needs minio
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { goProgram } from "../scripts/go-programs.ts";
@@ -181,3 +181,22 @@ test(
     );
   },
 );
+
+test("a target where attestations can't be read keeps no package from the others", async () => {
+  const upstream = await channel();
+  const one = bundles("first");
+  upstream.become(sha256(one), [one]);
+  const [broken, target] = [temporary(), temporary()];
+  // A folder in the place of the sidecar.
+  mkdirSync(join(broken, `${sigs}.${sha256(one)}`), { recursive: true });
+  const options = { sources: [upstream.server.url], sourceType: "channel", env: {}, settings: { retry_attempts: 0 } };
+  const report = await mirror({ ...options, target: [broken, target] });
+  assert.deepEqual(
+    report.targets.map((t) => [t.added, t.failed]),
+    [
+      [1, 1],
+      [2, 0],
+    ],
+  );
+  assert.deepEqual(readFileSync(join(target, sigs)), one);
+});

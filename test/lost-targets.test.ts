@@ -241,6 +241,14 @@ test("wrong usage of one of several targets ends the run before anything is done
   }
 });
 
+test("--delete for a target that can't follow is refused, also where it is named by its type alone", async () => {
+  const sources = written(temporary(), packages);
+  for (const targetType of ["cache", "conda-pkgs"]) {
+    const ended = mirror({ sources, target: [], targetType, env: { HOME: temporary() }, delete: true });
+    await assert.rejects(ended, (e: UsageError) => e.exitCode === 2 && e.what.includes(`${targetType} can't follow`));
+  }
+});
+
 test("where every target is lost each is told, and the exit code says why", async () => {
   const sources = written(temporary(), packages);
   const options = { sources, env: { HOME: temporary() }, settings };
