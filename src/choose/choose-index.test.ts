@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { asText } from "../conda/as-text.ts";
 import { parseMatchSpec, type Whereabouts } from "../conda/match-spec.ts";
 import { loadVersions } from "../conda/version.ts";
 import { versionParts } from "../conda/version-prefix.ts";
@@ -34,7 +35,7 @@ function plainly(index: ReturnType<typeof readRepodata>, where: Whereabouts, rul
       (include.length === 0 || include.some((spec) => spec.matches(fields, at))) &&
       !exclude.some((spec) => spec.matches(fields, at));
     if (isWanted && limitOf(fields, rules) === undefined)
-      fitting.push({ key: `${map} ${fileName}`, name, version: String(fields["version"]) });
+      fitting.push({ key: `${map} ${fileName}`, name, version: asText(fields["version"]) });
     const old = oldEnoughAt(fields, at, rulesFor(name, rules), rules);
     if (old !== undefined) waiting.set(name, Math.min(old, waiting.get(name) ?? old));
   }
