@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import { reportSchema } from "../src/config/report-schema.ts";
@@ -21,13 +20,8 @@ const fetches = (server: { requests: { path: string }[] }) =>
   server.requests.filter((r) => r.path.endsWith(".conda")).length;
 const keys = { S3_ACCESS_KEY_ID: "k", S3_SECRET_ACCESS_KEY: "s" };
 
-/** A port where nobody listens. */
-const deadPort = await new Promise<number>((resolve) => {
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = server.address() as { port: number };
-    server.close(() => resolve(port));
-  });
-});
+/** A port where nobody listens, and that no server of another test is given. */
+const deadPort = 1;
 
 /** A channel with packages whose index of linux-64 can't be read. */
 async function damaged(): Promise<string> {

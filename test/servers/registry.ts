@@ -20,6 +20,8 @@ export interface OciRegistry {
     string,
     { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string }[]
   >;
+  /** Something to be done before one request without a body is passed on: the one of `method path` after so many others of it. */
+  hold: { readonly what: string; after: number; readonly until: () => Promise<unknown> } | undefined;
   /** As it lies on the registry's disk; its digest is checked. */
   manifest(repository: string, tag: string): StoredManifest | undefined;
   /** A repository's blob, as it lies on the registry's disk; its digest is checked. */
@@ -54,6 +56,7 @@ export async function startRegistry(auth: "none" | "token" | "basic" = "none"): 
   };
   const requests: OciRegistry["requests"] = [];
   const misdeeds: OciRegistry["misdeeds"] = new Map();
+  const state: Pick<OciRegistry, "hold"> = { hold: undefined };
   const front = createServer((request, response) => {
     const path = request.url ?? "/";
     requests.push({ method: request.method ?? "", path, authorization: request.headers.authorization });
@@ -64,8 +67,12 @@ export async function startRegistry(auth: "none" | "token" | "basic" = "none"): 
       request.resume().on("end", () => response.writeHead(answer.status, answer.headers).end(answer.body ?? ""));
       return;
     }
+    const { hold } = state;
     if (path.startsWith("/token")) giveToken(request, response);
-    else forward(request, response, port);
+    else if (hold && hold.what === `${request.method} ${path}` && hold.after-- === 0) {
+      state.hold = undefined;
+      void hold.until().then(() => forward(request, response, port));
+    } else forward(request, response, port);
   });
   await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", resolve));
   const host = `127.0.0.1:${(front.address() as AddressInfo).port}`;
@@ -118,6 +125,12 @@ export async function startRegistry(auth: "none" | "token" | "basic" = "none"): 
   return {
     host,
     url: `http://${host}`,
+    get hold() {
+      return state.hold;
+    },
+    set hold(hold) {
+      state.hold = hold;
+    },
     requests,
     misdeeds,
     manifest(repository, tag) {
