@@ -97,29 +97,39 @@ async function noted(
   for (const names of more) {
     // Half a million names are looked for as the set that they are.
     const fresh = known.size === 0 ? names : new Set([...names].filter((fileName) => !known.has(fileName)));
-    const there = await present(store, subdir, fresh, signal);
-    for (const fileName of fresh) {
-      const file = there.get(fileName);
-      all.add(fileName, file ? lookOf(file) : NOT_THERE);
-      some = true;
-    }
+    // Names are those of the wish: others, cut from paths, would take as much memory once more.
+    const looks = new Map<string, string>();
+    for await (const file of among(store, subdir, fresh, signal))
+      looks.set(file.path.slice(subdir.length + 1), lookOf(file));
+    for (const fileName of fresh) all.add(fileName, looks.get(fileName) ?? NOT_THERE);
+    some ||= fresh.size > 0;
     // Of two sets, both may have a name.
     if (names !== more.at(-1)) for (const fileName of fresh) known.add(fileName);
   }
   return some ? { ...leaving, [String(now)]: all.built() } : leaving;
 }
 
-/** Those of the packages that are there, by name. */
+/** Those of the packages that are there. */
+async function* among(
+  store: Store,
+  subdir: string,
+  names: ReadonlySet<string>,
+  signal?: AbortSignal,
+): AsyncIterable<StoredFile> {
+  const few = store.find || names.size < ONE_BY_ONE;
+  if (few) yield* (await found(store, subdir, [...names].filter(isPackageName), signal)).values();
+  else yield* store.list(subdir, signal, (fileName) => names.has(fileName) && isPackageName(fileName));
+}
+
+/** The same by name. */
 async function present(
   store: Store,
   subdir: string,
   names: ReadonlySet<string>,
   signal?: AbortSignal,
 ): Promise<Map<string, StoredFile>> {
-  if (store.find || names.size < ONE_BY_ONE) return found(store, subdir, [...names].filter(isPackageName), signal);
   const there = new Map<string, StoredFile>();
-  for await (const file of store.list(subdir, signal, (fileName) => names.has(fileName) && isPackageName(fileName)))
-    there.set(file.path.slice(subdir.length + 1), file);
+  for await (const file of among(store, subdir, names, signal)) there.set(file.path.slice(subdir.length + 1), file);
   return there;
 }
 
