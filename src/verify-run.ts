@@ -1,6 +1,6 @@
 import { isSubdir } from "./conda/file-name.ts";
 import { knownSubdirs } from "./conda/subdirs.ts";
-import { isInterruption, TargetError, TransferError } from "./errors.ts";
+import { isInterruption, TargetError, TransferError, unwritable } from "./errors.ts";
 import { checkAsked, noChannel, openChannel } from "./open-channel.ts";
 import { isChannelFolder } from "./source/channel-address.ts";
 import { openSource } from "./source/kinds.ts";
@@ -181,6 +181,8 @@ function asTold(e: unknown, channel: string): unknown {
       cause: e,
     });
   }
+  if ((e as NodeJS.ErrnoException).code === "EISDIR")
+    return unwritable(`${channel}: a file of its index can't be read`, e);
   if (!(e instanceof TransferError)) return e;
   const code = e.code === "REFUSED" ? "REFUSED" : "UNREACHABLE";
   return new TargetError(code, { what: e.what, why: e.why, next: e.next, cause: e });

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { unwritable } from "../errors.ts";
 import type { Store, StoredFile } from "./store.ts";
 
 /** What we know of a subdir's index files because we wrote them. */
@@ -125,7 +126,9 @@ export async function openIndexState(store: Store): Promise<IndexState> {
 
 async function load(store: Store): Promise<{ subdirs: Map<string, SubdirState>; digest: string | undefined }> {
   // One that can't be had just now is not one that is lost: files that are to go would be forgotten, and indexed again.
-  const stored = await store.get(PATH);
+  const stored = await store.get(PATH).catch((e: NodeJS.ErrnoException) => {
+    throw e.code === "EISDIR" ? unwritable(`${store.where}/${PATH}: can't be read`, e) : e;
+  });
   if (!stored) return { subdirs: new Map(), digest: hash("sha256", "{}") };
   try {
     const { bytes } = stored;
