@@ -1,3 +1,4 @@
+import { TargetError } from "../errors.ts";
 import { infoValue } from "../index/index-info.ts";
 import { removedAfter } from "../index/merge.ts";
 import { goneEntries } from "../index/merge-edits.ts";
@@ -63,7 +64,7 @@ export async function publishShards(
   for (const sha256 of before.values()) if (!named.has(sha256)) unreferenced[sha256] ??= options.now;
   // Nobody noted which shards are left of an index that is not the one we wrote last, or that is no more.
   if (!ours)
-    for (const sha256 of (await shardsThere(job, (sha256) => !named.has(sha256))).keys())
+    for (const sha256 of (await leftThere(job, (sha256) => !named.has(sha256))).keys())
       unreferenced[sha256] ??= options.now;
   return removeShards(job, unreferenced, named);
 }
@@ -97,7 +98,7 @@ export async function leaveShards(
     return removeShards(job, noted, named);
   }
   const left = { ...noted };
-  for (const sha256 of (await shardsThere(job, (sha256) => !Object.hasOwn(noted, sha256))).keys())
+  for (const sha256 of (await leftThere(job, (sha256) => !Object.hasOwn(noted, sha256))).keys())
     left[sha256] = options.now;
   return removeShards(job, left, new Set());
 }
@@ -169,6 +170,16 @@ export async function lacksShards(store: Store, subdir: string, signal?: AbortSi
     return false;
   } catch {
     return true;
+  }
+}
+
+/** The same to clean up by: with keys that may not list a bucket nobody knows, and what is left stays. */
+async function leftThere(job: SubdirJob, only: (sha256: string) => boolean): Promise<Map<string, StoredFile>> {
+  try {
+    return await shardsThere(job, only);
+  } catch (e) {
+    if (e instanceof TargetError && e.code === "REFUSED") return new Map();
+    throw e;
   }
 }
 
