@@ -46,7 +46,7 @@ export async function openChannel(
     retryAttempts: settings.retry_attempts,
     longestWaitMs: clients.requests.totalTimeoutMs,
     concurrency: settings.max_concurrent_downloads,
-    clock: systemClock,
+    clock,
     s3: s3Of(settings),
     warn,
   });
