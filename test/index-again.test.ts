@@ -3,22 +3,16 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { test } from "node:test";
 import { compressedBz2 } from "../src/index/compress.ts";
-import { type IndexOptions, indexChannel, mirror } from "../src/main.ts";
+import { type IndexOptions, mirror } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
 import { listed, repodata, temporary, visible, written } from "./support/folders.ts";
+import { index, warnings } from "./support/index-once.ts";
 
 const DAY = 24 * 60 * 60 * 1000;
 const a = buildConda({ name: "a" });
 const b = buildConda({ name: "b" });
 const c = buildConda({ name: "c", subdir: "linux-64" });
-const warnings: string[] = [];
-
-function index(channel: string, options: Partial<IndexOptions> = {}) {
-  warnings.length = 0;
-  const onEvent: IndexOptions["onEvent"] = (e) => e.type === "warning" && warnings.push(e.message);
-  return indexChannel({ channel, env: {}, onEvent, threads: 1, ...options });
-}
 
 /** Adds a package to a channel by `mirror`, so that `index` has not read it. */
 async function mirrored(channel: string, ...packages: (typeof a)[]): Promise<void> {

@@ -2,18 +2,11 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type IndexOptions, indexChannel, mirror } from "../src/main.ts";
+import { mirror } from "../src/main.ts";
 import { channelOf } from "./support/channels.ts";
 import { listed, repodata, temporary, written } from "./support/folders.ts";
+import { index, warnings } from "./support/index-once.ts";
 import { a1, a2, DAY, NOW, pruneAt } from "./support/pruned.ts";
-
-const warnings: string[] = [];
-
-function index(channel: string, options: Partial<IndexOptions> = {}) {
-  warnings.length = 0;
-  const onEvent: IndexOptions["onEvent"] = (e) => e.type === "warning" && warnings.push(e.message);
-  return indexChannel({ channel, env: {}, onEvent, threads: 1, now: () => NOW + DAY, ...options });
-}
 
 /** A channel of two packages, whose older one's record went and whose file stays; in each way in which that happens. */
 const WAYS = {

@@ -2,23 +2,16 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { type IndexOptions, indexChannel } from "../src/main.ts";
 import { buildConda } from "./packages/builder.ts";
 import { channelOf } from "./support/channels.ts";
 import { listed, repodata, written } from "./support/folders.ts";
+import { index, warnings } from "./support/index-once.ts";
 import { DAY, NOW, pruneAt } from "./support/pruned.ts";
 
 const a = buildConda({ name: "a" });
 const b = buildConda({ name: "b", version: "1" });
 const b2 = buildConda({ name: "b", version: "2" });
 const c = buildConda({ name: "c", subdir: "linux-64" });
-const warnings: string[] = [];
-
-function index(channel: string, options: Partial<IndexOptions> = {}) {
-  warnings.length = 0;
-  const onEvent: IndexOptions["onEvent"] = (e) => e.type === "warning" && warnings.push(e.message);
-  return indexChannel({ channel, env: {}, onEvent, threads: 1, ...options });
-}
 
 const off = { settings: { write_channeldata: false, write_html: false } };
 
